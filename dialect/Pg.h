@@ -1,0 +1,54 @@
+//===- Pg.h - the dialect's one public header ------------------------------===//
+//
+// Everything another room needs of the dialect: types of tensors, interfaces,
+// attributes, ops.
+//
+//===----------------------------------------------------------------------===//
+#ifndef PG_DIALECT_PG_H
+#define PG_DIALECT_PG_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/InferTypeOpInterface.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace pg {
+
+/// How an op may share a kernel with its neighbours (PgInterfaces.td).
+enum class FusionRole { Map, RowReduce, TokenReduce, Neighbour, Structured };
+
+/// Which tokens a result at token t may depend on (PgInterfaces.td).
+struct Horizon {
+  enum class Kind { Token, Earlier, Later, Prefix, All } kind;
+  /// Tokens looked back (Earlier) or ahead (Later).
+  int64_t distance = 0;
+};
+
+/// True when the leading dimension is the packed token axis N.
+bool isTokenTensor(mlir::Type type);
+/// True when the leading dimension counts chunks of rows (#pg.chunks).
+bool isChunkTensor(mlir::Type type);
+/// Number of elements of one token (or chunk) of a token tensor, of the whole
+/// tensor when its shape is static.
+int64_t elementsPerToken(mlir::Type type);
+/// Bytes of one element; i1 counts as one byte.
+int64_t elementBytes(mlir::Type elementType);
+
+} // namespace pg
+
+#include "dialect/PgEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialect/PgAttrs.h.inc"
+#include "dialect/PgInterfaces.h.inc"
+#include "dialect/PgDialect.h.inc"
+#define GET_OP_CLASSES
+#include "dialect/PgOps.h.inc"
+
+#endif // PG_DIALECT_PG_H
