@@ -35,6 +35,8 @@ struct Horizon {
 bool isTokenTensor(mlir::Type type);
 /// True when the leading dimension counts chunks of rows (#pg.chunks).
 bool isChunkTensor(mlir::Type type);
+/// True for a ranked tensor in which no dimension but the leading one is dynamic.
+bool hasPackedShape(mlir::Type type);
 /// Number of elements of one token (or chunk) of a token tensor, of the whole
 /// tensor when its shape is static.
 int64_t elementsPerToken(mlir::Type type);

@@ -32,12 +32,24 @@ def Pg_Dialect : Dialect {
   let useDefaultAttributePrinterParser = 1;
 }
 
+/// Only the leading dimension may be dynamic.
+def Pg_HasPackedShape : CPred<"::pg::hasPackedShape($_self)">;
+
+class Pg_TensorOf<list<Type> elementTypes>
+    : RankedTensorOf<elementTypes, [Pg_HasPackedShape],
+                     "packed tensor (at most the leading dimension dynamic)">;
+
 /// A tensor of the dialect: f32, f64, bf16, i32 or i1 elements.
-def Pg_Tensor : TensorOf<[F32, F64, BF16, I32, I1]>;
-def Pg_FloatTensor : TensorOf<[F32, F64, BF16]>;
-def Pg_IntTensor : TensorOf<[I32]>;
-def Pg_BoolTensor : TensorOf<[I1]>;
-def Pg_NumberTensor : TensorOf<[F32, F64, BF16, I32]>;
+def Pg_Tensor : Pg_TensorOf<[F32, F64, BF16, I32, I1]>;
+def Pg_FloatTensor : Pg_TensorOf<[F32, F64, BF16]>;
+def Pg_IntTensor : Pg_TensorOf<[I32]>;
+def Pg_BoolTensor : Pg_TensorOf<[I1]>;
+def Pg_NumberTensor : Pg_TensorOf<[F32, F64, BF16, I32]>;
+
+/// SameOperandsAndResultType alone lets a token axis meet a static dimension.
+def Pg_OneType : PredOpTrait<"operands and result have one type",
+    CPred<"::llvm::all_equal($_op.getOperandTypes()) && "
+          "$_op.getOperand(0).getType() == $_op.getResult(0).getType()">>;
 
 class Pg_Op<string mnemonic, list<Trait> traits = []>
     : Op<Pg_Dialect, mnemonic, traits>;

@@ -8,6 +8,7 @@ def Pg_RotateOp : Pg_PureOp<"rotate", [DeclareOpInterfaceMethods<Pg_Differentiab
     a' = a cos + b sin, b' = -a sin + b cos; features 2r.. pass through
     (stack-1693 §1.3). Gradient w.r.t. x: the inverse rotation (sin negated);
     cos and sin pass none. C1 ranks 3, 2, 2. C2 cos and sin equal types. C3 2r <= d.
+    `%y = pg.rotate %x, %cos, %sin : tensor<?x8x64xf32>, tensor<?x8xf32>`
   }];
   let arguments = (ins Pg_FloatTensor:$x, Pg_FloatTensor:$cos, Pg_FloatTensor:$sin);
   let results = (outs Pg_FloatTensor:$result);
@@ -18,7 +19,7 @@ def Pg_RotateOp : Pg_PureOp<"rotate", [DeclareOpInterfaceMethods<Pg_Differentiab
 def Pg_AttentionOp : Pg_PureOp<"attention", [DeclareOpInterfaceMethods<Pg_DifferentiableOpInterface>,
     DeclareOpInterfaceMethods<Pg_HorizonOpInterface>,
     DeclareOpInterfaceMethods<Pg_FusionOpInterface, ["getFusionRole"]>,
-    DeclareOpInterfaceMethods<Pg_CostOpInterface>]> {
+    DeclareOpInterfaceMethods<Pg_CostOpInterface, ["getFlops"]>]> {
   let summary = "causal softmax attention with grouped heads inside rows or segments";
   let description = [{
     q [N, H, d], k [N, G, d], v [N, G, e], H a multiple of G; query head h reads
@@ -26,6 +27,9 @@ def Pg_AttentionOp : Pg_PureOp<"attention", [DeclareOpInterfaceMethods<Pg_Differ
     with t - s < window (0 = no window). out [N, H, e] = softmax(scale q.k) v;
     lse [N, H] is the natural log-sum-exp of the scaled scores.
     C1 ranks 3. C2 head counts and dims fit. C3 window >= 0.
+    Gradient: attention_grad with delta = rowsum(dout out) - dlse.
+    `%o, %lse = pg.attention %q, %k, %v {scale = 0.125 : f64} : (tensor<?x8x64xf32>,
+    tensor<?x4x64xf32>, tensor<?x4x64xf32>) -> (tensor<?x8x64xf32>, tensor<?x8xf32>)`
   }];
   let arguments = (ins Pg_FloatTensor:$q, Pg_FloatTensor:$k, Pg_FloatTensor:$v,
                        F64Attr:$scale, DefaultValuedAttr<I64Attr, "0">:$window,
@@ -38,9 +42,16 @@ def Pg_AttentionOp : Pg_PureOp<"attention", [DeclareOpInterfaceMethods<Pg_Differ
 def Pg_AttentionGradOp : Pg_PureOp<"attention_grad", [
     DeclareOpInterfaceMethods<Pg_HorizonOpInterface>,
     DeclareOpInterfaceMethods<Pg_FusionOpInterface, ["getFusionRole"]>,
-    DeclareOpInterfaceMethods<Pg_CostOpInterface>]> {
+    DeclareOpInterfaceMethods<Pg_CostOpInterface, ["getFlops"]>]> {
   let summary = "gradients of attention w.r.t. q, k, v";
-  let description = "delta [N, H] = sum over e of dout * out, computed outside. P = exp(scale q.k - lse) is recomputed.";
+  let description = [{
+    delta [N, H] = sum over e of dout * out, computed outside. P = exp(scale q.k -
+    lse) is recomputed; dS = P (dout.v - delta); dq = scale dS k, dk = scale dS^T q,
+    dv = P^T dout, summed over the query heads of a group. C1, C2, C3 as attention.
+    C4 dout is [N, H, e], lse and delta are [N, H]. C5 the results have the types of
+    q, k, v. No second derivative.
+    `%dq, %dk, %dv = pg.attention_grad %q, %k, %v, %do, %lse, %delta {scale = 0.125 : f64} : ...`
+  }];
   let arguments = (ins Pg_FloatTensor:$q, Pg_FloatTensor:$k, Pg_FloatTensor:$v,
                        Pg_FloatTensor:$dout, Pg_FloatTensor:$lse, Pg_FloatTensor:$delta,
                        F64Attr:$scale, DefaultValuedAttr<I64Attr, "0">:$window,

@@ -11,7 +11,8 @@ def Pg_ParameterOp : Pg_Op<"parameter", [Symbol]> {
   let description = [{
     `init` names a runtime initialiser and its numbers ({kind = "normal", std =
     5.0e-3}); `group` is the optimizer group label; `quant` the quantisation
-    group label ("" = passed through).
+    group label ("" = passed through). C1 static shape. C2 f32, f64, bf16 or i32
+    elements. C3 `init` has a string `kind`.
     ```mlir
     pg.parameter @"blocks.0.attn.c_q.weight" : tensor<512x512xf32>
         {init = {kind = "orthogonal", gain = 1.0 : f64}, group = "matrix", quant = "attn"}
@@ -29,7 +30,8 @@ def Pg_StateOp : Pg_Op<"state", [Symbol]> {
   let description = [{
     Gradients (`role = "gradient"`, named `grad.<parameter>`), optimizer state
     (`role = "optimizer"`, `<optimizer state>.<parameter>`), EMA. `of` is the
-    parameter it belongs to. Starts filled with `init`.
+    parameter it belongs to. Starts filled with `init`. C1, C2 as parameter. C3 the
+    role is not empty.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, StrAttr:$role,
                        OptionalAttr<FlatSymbolRefAttr>:$of,
@@ -41,6 +43,11 @@ def Pg_StateOp : Pg_Op<"state", [Symbol]> {
 def Pg_ParamOp : Pg_Op<"param", [DeclareOpInterfaceMethods<SymbolUserOpInterface>,
                                  MemoryEffects<[MemRead]>]> {
   let summary = "the value of a parameter";
+  let description = [{
+    C1 the symbol is a `pg.parameter`. C2 of this type. Gradient: each contribution
+    is added to the state `grad.<parameter>`.
+    `%w = pg.param @"tok_emb.weight" : tensor<8192x512xf32>`
+  }];
   let arguments = (ins FlatSymbolRefAttr:$name);
   let results = (outs Pg_Tensor:$result);
   let assemblyFormat = "$name attr-dict `:` type($result)";
@@ -49,6 +56,10 @@ def Pg_ParamOp : Pg_Op<"param", [DeclareOpInterfaceMethods<SymbolUserOpInterface
 def Pg_ReadStateOp : Pg_Op<"read_state", [DeclareOpInterfaceMethods<SymbolUserOpInterface>,
                                           MemoryEffects<[MemRead]>]> {
   let summary = "the value of a state tensor";
+  let description = [{
+    C1 the symbol is a `pg.state`. C2 of this type. No gradient.
+    `%m = pg.read_state @"adam_m.tok_emb.weight" : tensor<8192x512xf32>`
+  }];
   let arguments = (ins FlatSymbolRefAttr:$name);
   let results = (outs Pg_Tensor:$result);
   let assemblyFormat = "$name attr-dict `:` type($result)";
@@ -68,14 +79,22 @@ def Pg_InputOp : Pg_Op<"input", [Pure]> {
 
 def Pg_ScalarOp : Pg_Op<"scalar", [Pure]> {
   let summary = "a number the runtime supplies for every run (lr, step, loss_scale)";
+  let description = [{
+    C1 rank 0. No gradient.
+    `%lr = pg.scalar "matrix.lr" : tensor<f32>`
+  }];
   let arguments = (ins StrAttr:$name);
   let results = (outs Pg_FloatTensor:$result);
   let assemblyFormat = "$name attr-dict `:` type($result)";
-  let hasVerifier = 1; // C1 rank 0
+  let hasVerifier = 1;
 }
 
 def Pg_OutputOp : Pg_Op<"output", []> {
   let summary = "names a result of the entry";
+  let description = [{
+    Names are unique in an entry (checked by pg-verify-phase).
+    `pg.output "nll", %nll : tensor<?xf32>`
+  }];
   let arguments = (ins StrAttr:$name, Pg_Tensor:$value);
   let assemblyFormat = "$name `,` $value attr-dict `:` type($value)";
 }

@@ -1,0 +1,152 @@
+//===- Loss.cpp - softcapped cross-entropy --------------------------------===//
+#include "dialect/ops/GradientBuilder.h"
+
+using namespace mlir;
+
+namespace pg {
+
+//===----------------------------------------------------------------------===//
+// CrossEntropyOp
+//===----------------------------------------------------------------------===//
+
+LogicalResult CrossEntropyOp::verify() {
+  RankedTensorType logits = getLogits().getType();
+  RankedTensorType targets = getTargets().getType();
+  if (logits.getRank() != 2 || targets.getRank() != 1 ||
+      logits.getDimSize(0) != targets.getDimSize(0)) // C1
+    return emitOpError("expects logits [N, V] and targets [N] (C1), got ")
+           << logits << " and " << targets;
+  RankedTensorType expected = dropAxes(logits, {1});
+  if (getNll().getType() != expected) // C2
+    return emitOpError("expects result ")
+           << expected << " (C2), got " << getNll().getType();
+  return success();
+}
+
+FusionRole CrossEntropyOp::getFusionRole() { return FusionRole::RowReduce; }
+
+/// dz = (softmax(z) - onehot(target)) dnll.
+LogicalResult CrossEntropyOp::vjp(OpBuilder &builder, ValueRange cotangents,
+                                  SmallVectorImpl<Value> &grads) {
+  GradientBuilder g(builder, getLoc());
+  Value z = getLogits();
+  RankedTensorType type = getLogits().getType();
+  Value top = g.reduceMax(z, {1});
+  Value e = g.exp(g.sub(z, g.restoreAxes(top, type, {1})));
+  Value total = g.restoreAxes(g.reduceSum(e, {1}), type, {1});
+  auto indexType = type.clone(builder.getI32Type());
+  Value words = IotaOp::create(builder, getLoc(), indexType,
+                               builder.getI64IntegerAttr(1));
+  Value wanted = g.broadcast(getTargets(), indexType, {0});
+  Value onehot = g.select(g.compare(Predicate::eq, words, wanted),
+                          g.fill(type, 1.0), g.fill(type, 0.0));
+  Value dnll = g.restoreAxes(cotangents[0], type, {1});
+  grads.assign({g.mul(g.sub(g.div(e, total), onehot), dnll), Value()});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// LinearCrossEntropyOp and its gradients
+//===----------------------------------------------------------------------===//
+
+static LogicalResult verifyHead(Operation *op, RankedTensorType x,
+                                RankedTensorType w, RankedTensorType targets,
+                                double softcap) {
+  if (x.getRank() != 2 || w.getRank() != 2 || targets.getRank() != 1 ||
+      x.getDimSize(1) != w.getDimSize(1) ||
+      x.getDimSize(0) != targets.getDimSize(0) ||
+      x.getElementType() != w.getElementType()) // C1
+    return op->emitOpError("expects x [N, D], w [V, D] and targets [N] (C1), "
+                           "got ")
+           << x << ", " << w << " and " << targets;
+  if (!(softcap >= 0.0)) // C2
+    return op->emitOpError("expects softcap >= 0 (C2), got ") << softcap;
+  return success();
+}
+
+LogicalResult LinearCrossEntropyOp::verify() {
+  RankedTensorType x = getX().getType();
+  if (failed(verifyHead(*this, x, getW().getType(), getTargets().getType(),
+                        getSoftcap().convertToDouble())))
+    return failure();
+  RankedTensorType expected = dropAxes(x, {1});
+  if (getNll().getType() != expected || getLse().getType() != expected) // C3
+    return emitOpError("expects results ")
+           << expected << " (C3), got " << getNll().getType() << " and "
+           << getLse().getType();
+  return success();
+}
+
+FusionRole LinearCrossEntropyOp::getFusionRole() {
+  return FusionRole::Structured;
+}
+
+int64_t LinearCrossEntropyOp::getFlops(int64_t context) {
+  return 2 * getW().getType().getNumElements();
+}
+
+LogicalResult LinearCrossEntropyOp::vjp(OpBuilder &builder,
+                                        ValueRange cotangents,
+                                        SmallVectorImpl<Value> &grads) {
+  if (cotangents[1])
+    return emitOpError("has no gradient through its log-sum-exp");
+  Value dx = LinearCrossEntropyGradXOp::create(
+      builder, getLoc(), getX().getType(), getX(), getW(), getTargets(),
+      getLse(), cotangents[0], getSoftcapAttr());
+  Value dw = LinearCrossEntropyGradWOp::create(
+      builder, getLoc(), getW().getType(), getX(), getW(), getTargets(),
+      getLse(), cotangents[0], getSoftcapAttr());
+  grads.assign({dx, dw, Value()});
+  return success();
+}
+
+template <typename OpType>
+static LogicalResult verifyHeadGradient(OpType op, RankedTensorType expected) {
+  RankedTensorType x = op.getX().getType();
+  if (failed(verifyHead(op, x, op.getW().getType(), op.getTargets().getType(),
+                        op.getSoftcap().convertToDouble())))
+    return failure();
+  RankedTensorType perToken = dropAxes(x, {1});
+  if (op.getLse().getType() != perToken ||
+      op.getDnll().getType() != perToken) // C3
+    return op.emitOpError("expects lse and dnll ")
+           << perToken << " (C3), got " << op.getLse().getType() << " and "
+           << op.getDnll().getType();
+  if (op.getType() != expected) // C4
+    return op.emitOpError("expects result ")
+           << expected << " (C4), got " << op.getType();
+  return success();
+}
+
+LogicalResult LinearCrossEntropyGradXOp::verify() {
+  return verifyHeadGradient(*this, getX().getType());
+}
+
+FusionRole LinearCrossEntropyGradXOp::getFusionRole() {
+  return FusionRole::Structured;
+}
+
+Horizon LinearCrossEntropyGradXOp::getHorizon() {
+  return {Horizon::Kind::Token};
+}
+
+/// The logits again, then the product with w.
+int64_t LinearCrossEntropyGradXOp::getFlops(int64_t context) {
+  return 4 * getW().getType().getNumElements();
+}
+
+LogicalResult LinearCrossEntropyGradWOp::verify() {
+  return verifyHeadGradient(*this, getW().getType());
+}
+
+FusionRole LinearCrossEntropyGradWOp::getFusionRole() {
+  return FusionRole::Structured;
+}
+
+Horizon LinearCrossEntropyGradWOp::getHorizon() { return {Horizon::Kind::All}; }
+
+int64_t LinearCrossEntropyGradWOp::getFlops(int64_t context) {
+  return 4 * getW().getType().getNumElements();
+}
+
+} // namespace pg
