@@ -1,0 +1,44 @@
+//===- CpuCode.h - the package's shared object, loaded ----------------------===//
+#ifndef PG_RUNTIME_DEVICE_CPU_CPUCODE_H
+#define PG_RUNTIME_DEVICE_CPU_CPUCODE_H
+
+#include "runtime/package/KernelAbi.h"
+#include "runtime/package/Package.h"
+
+#include <set>
+#include <string>
+#include <vector>
+
+namespace pg::rt {
+
+/// Feature flags of this machine's first CPU as /proc/cpuinfo spells them.
+std::set<std::string> cpuFlags();
+
+/// Environment error naming the flags of `target` that are not in `flags`.
+Status checkFeatures(const CodeTarget &target, const std::set<std::string> &flags);
+
+/// Owns the mapping of the code; functions are valid as long as it lives.
+class CpuCode {
+public:
+  CpuCode() = default;
+  CpuCode(CpuCode &&other) noexcept;
+  CpuCode &operator=(CpuCode &&other) noexcept;
+  ~CpuCode();
+
+  /// Checks the CPU, loads "code.cpu" and finds every kernel.
+  static StatusOr<CpuCode> load(const Package &package);
+
+  /// One function per Package::kernels.
+  const std::vector<KernelFn> &functions() const { return functions_; }
+
+private:
+  void *handle = nullptr;
+  /// The memory file stays open as long as the library is loaded: the loader
+  /// knows libraries by path, and a reused descriptor number would name this one.
+  int file = -1;
+  std::vector<KernelFn> functions_;
+};
+
+} // namespace pg::rt
+
+#endif // PG_RUNTIME_DEVICE_CPU_CPUCODE_H

@@ -1,0 +1,233 @@
+//===- PackageCheck.cpp - references between the tables of a package --------===//
+//
+// After this check the executor may index without looking: every index is in
+// range, every size is a product that fits, every name is unique. What a kernel
+// does with its pointers is the compiler's word; a package is a program.
+//
+//===----------------------------------------------------------------------===//
+#include "runtime/package/PackageJson.h"
+
+#include <cmath>
+#include <set>
+
+namespace pg::rt {
+namespace {
+
+constexpr size_t kMaxRank = 8;
+constexpr size_t kMaxName = 512;
+constexpr int64_t kMaxElements = int64_t(1) << 40;
+constexpr int64_t kMaxBytes = int64_t(1) << 46;
+
+Status corrupt(const std::string &text) { return {Code::Corrupt, text}; }
+
+template <typename List, typename NameOf>
+Status checkNames(const List &list, const char *what, NameOf nameOf) {
+  std::set<std::string> seen;
+  for (const auto &item : list) {
+    const std::string &name = nameOf(item);
+    if (name.empty() || name.size() > kMaxName)
+      return corrupt(std::string(what) + " has a name of " + std::to_string(name.size()) +
+                     " bytes, expected 1 to " + std::to_string(kMaxName));
+    if (!seen.insert(name).second)
+      return corrupt(std::string(what) + " '" + name + "' occurs twice");
+  }
+  return Status::ok();
+}
+
+Status checkShape(const std::vector<int64_t> &shape, const std::string &what) {
+  if (shape.size() > kMaxRank)
+    return corrupt(what + " has rank " + std::to_string(shape.size()) + ", at most 8 is allowed");
+  if (elementCount(shape) < 0)
+    return corrupt(what + " has a dimension below 1 or more than 2^40 elements");
+  return Status::ok();
+}
+
+/// At most 2^43: shapes are checked.
+template <typename Tensor> int64_t tensorBytes(const Tensor &tensor) {
+  return elementCount(tensor.shape) * dtypeBytes(tensor.dtype);
+}
+
+/// Tokens are below 2^31: no overflow in 128 bits.
+__int128 portBytes(const Entry &entry, const Port &port) {
+  return __int128(tensorBytes(port)) * (port.perToken ? entry.maxTokens : 1);
+}
+
+Status checkBuffer(const Package &package, const Entry &entry, const BufferRef &buffer) {
+  size_t limit = 1;
+  switch (buffer.kind) {
+  case BufferRef::Kind::Arena:
+    if (buffer.index != 0)
+      return corrupt("an arena buffer has index " + std::to_string(buffer.index));
+    if (buffer.offset > entry.arenaBytes)
+      return corrupt("arena offset " + std::to_string(buffer.offset) + " is beyond the arena of " +
+                     std::to_string(entry.arenaBytes) + " bytes");
+    return Status::ok();
+  case BufferRef::Kind::Parameter: limit = package.parameters.size(); break;
+  case BufferRef::Kind::State: limit = package.states.size(); break;
+  case BufferRef::Kind::Input: limit = entry.inputs.size(); break;
+  case BufferRef::Kind::Scalar: limit = entry.scalars.size(); break;
+  case BufferRef::Kind::Output: limit = entry.outputs.size(); break;
+  }
+  if (buffer.index >= limit)
+    return corrupt("a buffer refers to number " + std::to_string(buffer.index) + " of " +
+                   std::to_string(limit));
+  // Parts of parameters and states begin at an offset, everything else at 0.
+  int64_t bytes = 1;
+  if (buffer.kind == BufferRef::Kind::Parameter)
+    bytes = tensorBytes(package.parameters[buffer.index]);
+  if (buffer.kind == BufferRef::Kind::State)
+    bytes = tensorBytes(package.states[buffer.index]);
+  if (buffer.offset >= uint64_t(bytes))
+    return corrupt("a buffer begins at byte " + std::to_string(buffer.offset) + " of " + std::to_string(bytes));
+  return Status::ok();
+}
+
+/// Bytes of the parameter, state, input or scalar a buffer lies in.
+__int128 heldBytes(const Package &package, const Entry &entry, const BufferRef &buffer) {
+  switch (buffer.kind) {
+  case BufferRef::Kind::Parameter: return tensorBytes(package.parameters[buffer.index]);
+  case BufferRef::Kind::State: return tensorBytes(package.states[buffer.index]);
+  case BufferRef::Kind::Input: return portBytes(entry, entry.inputs[buffer.index]);
+  case BufferRef::Kind::Scalar: return sizeof(double);
+  case BufferRef::Kind::Arena:
+  case BufferRef::Kind::Output: break;
+  }
+  return 0;
+}
+
+Status checkPort(const Package &package, const Entry &entry, const Port &port, bool isOutput) {
+  std::string what = "port '" + port.name + "'";
+  if (Status status = checkShape(port.shape, what); !status)
+    return status;
+  if (port.perToken && entry.maxTokens == 0)
+    return corrupt(what + " is per token in an entry without a token axis");
+  __int128 bytes = portBytes(entry, port);
+  if (bytes > kMaxBytes)
+    return corrupt(what + " is larger than 2^46 bytes");
+  if (!isOutput)
+    return Status::ok();
+  if (Status status = checkBuffer(package, entry, port.buffer); !status)
+    return status.with(what);
+  if (port.buffer.kind == BufferRef::Kind::Arena && port.buffer.offset + uint64_t(bytes) > entry.arenaBytes)
+    return corrupt(what + " reaches beyond the arena of " + std::to_string(entry.arenaBytes) + " bytes");
+  if (port.buffer.kind == BufferRef::Kind::Output &&
+      (port.buffer.index >= entry.outputs.size() || &entry.outputs[port.buffer.index] != &port))
+    return corrupt(what + " lies in another output");
+  if (port.buffer.kind != BufferRef::Kind::Arena && port.buffer.kind != BufferRef::Kind::Output &&
+      __int128(port.buffer.offset) + bytes > heldBytes(package, entry, port.buffer))
+    return corrupt(what + " is larger than the memory it lies in");
+  return Status::ok();
+}
+
+Status checkLaunch(const Package &package, const Entry &entry, const Launch &launch) {
+  if (launch.kernel >= package.kernels.size())
+    return corrupt("kernel " + std::to_string(launch.kernel) + " of " +
+                   std::to_string(package.kernels.size()));
+  for (const BufferRef &buffer : launch.buffers)
+    if (Status status = checkBuffer(package, entry, buffer); !status)
+      return status;
+  const WorkItems &items = launch.items;
+  if (items.tokensPerItem > 0 && entry.maxTokens == 0)
+    return corrupt("work items per token in an entry without a token axis");
+  __int128 count = items.multiplier;
+  if (items.tokensPerItem > 0)
+    count *= (entry.maxTokens + items.tokensPerItem - 1) / items.tokensPerItem;
+  if (count > kMaxElements || items.grain > kMaxElements)
+    return corrupt("more than 2^40 work items");
+  return Status::ok();
+}
+
+Status checkEntry(const Package &package, const Entry &entry) {
+  if (!entry.phase.empty()) {
+    bool known = false;
+    for (const Phase &phase : package.phases)
+      known |= phase.name == entry.phase;
+    if (!known)
+      return corrupt("unknown phase '" + entry.phase + "'");
+  }
+  auto portName = [](const Port &port) -> const std::string & { return port.name; };
+  if (Status status = checkNames(entry.inputs, "an input", portName); !status)
+    return status;
+  if (Status status = checkNames(entry.outputs, "an output", portName); !status)
+    return status;
+  auto self = [](const std::string &name) -> const std::string & { return name; };
+  if (Status status = checkNames(entry.scalars, "a scalar", self); !status)
+    return status;
+  for (const Port &port : entry.inputs)
+    if (Status status = checkPort(package, entry, port, false); !status)
+      return status;
+  for (const Port &port : entry.outputs)
+    if (Status status = checkPort(package, entry, port, true); !status)
+      return status;
+  for (size_t i = 0; i < entry.launches.size(); ++i)
+    if (Status status = checkLaunch(package, entry, entry.launches[i]); !status)
+      return status.with("launch " + std::to_string(i));
+  return Status::ok();
+}
+
+} // namespace
+
+int64_t elementCount(const std::vector<int64_t> &shape) {
+  int64_t count = 1;
+  for (int64_t dim : shape) {
+    if (dim < 1 || dim > kMaxElements / count)
+      return -1;
+    count *= dim;
+  }
+  return count;
+}
+
+Status checkPackage(const Package &package) {
+  if (package.precision != "f32" && package.precision != "f64")
+    return corrupt("unknown precision '" + package.precision + "'");
+  auto name = [](const auto &item) -> const std::string & { return item.name; };
+  if (Status status = checkNames(package.parameters, "a parameter", name); !status)
+    return status;
+  if (Status status = checkNames(package.states, "a state", name); !status)
+    return status;
+  if (Status status = checkNames(package.phases, "a phase", name); !status)
+    return status;
+  if (Status status = checkNames(package.entries, "an entry", name); !status)
+    return status;
+  auto symbol = [](const Kernel &kernel) -> const std::string & { return kernel.symbol; };
+  if (Status status = checkNames(package.kernels, "a kernel", symbol); !status)
+    return status;
+
+  std::set<std::string> parameters;
+  for (const Parameter &parameter : package.parameters) {
+    parameters.insert(parameter.name);
+    if (Status status = checkShape(parameter.shape, "parameter '" + parameter.name + "'"); !status)
+      return status;
+  }
+  for (const State &state : package.states) {
+    if (Status status = checkShape(state.shape, "state '" + state.name + "'"); !status)
+      return status;
+    if (!state.parameter.empty() && !parameters.count(state.parameter))
+      return corrupt("state '" + state.name + "' belongs to unknown parameter '" + state.parameter + "'");
+  }
+  double previous = 0;
+  for (const Phase &phase : package.phases) {
+    if (!(phase.startFraction >= previous && phase.startFraction <= 1))
+      return corrupt("phase '" + phase.name + "' starts at a fraction that is not in order from 0 to 1");
+    previous = phase.startFraction;
+  }
+  for (const Entry &entry : package.entries)
+    if (Status status = checkEntry(package, entry); !status)
+      return status.with("entry '" + entry.name + "'");
+
+  // What the executor adds up in 64 bits.
+  __int128 total = 0;
+  for (const Parameter &parameter : package.parameters)
+    total += tensorBytes(parameter);
+  for (const State &state : package.states)
+    total += tensorBytes(state);
+  for (const Entry &entry : package.entries)
+    for (const auto *ports : {&entry.inputs, &entry.outputs})
+      for (const Port &port : *ports)
+        total += portBytes(entry, port);
+  if (total > kMaxBytes)
+    return corrupt("parameters, states and ports are larger than 2^46 bytes");
+  return Status::ok();
+}
+
+} // namespace pg::rt

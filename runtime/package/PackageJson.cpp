@@ -1,0 +1,349 @@
+//===- PackageJson.cpp - structs to JSON and back ---------------------------===//
+//
+// One pair of functions per struct, in the order of Package.h. Launches are by
+// far the most numerous records, so their buffers are short arrays.
+//
+//===----------------------------------------------------------------------===//
+#include "runtime/package/PackageJson.h"
+
+#include <limits>
+
+namespace pg::rt {
+namespace {
+
+constexpr int64_t kMaxInt = std::numeric_limits<int64_t>::max();
+constexpr int64_t kMaxIndex = 1 << 24;
+constexpr int64_t kMaxBytes = int64_t(1) << 46;
+
+const char *const kDTypes[] = {"F32", "F64", "BF16", "I32", "BOOL"};
+const char *const kBufferKinds[] = {"arena", "parameter", "state", "input", "scalar", "output"};
+const char *const kValueKinds[] = {"int", "float", "bool", "string"};
+
+template <typename Enum, size_t count>
+Enum readEnum(JsonFields &fields, const char *key, const char *const (&names)[count]) {
+  std::string text = fields.string(key);
+  for (size_t i = 0; i < count; ++i)
+    if (text == names[i])
+      return Enum(i);
+  fields.fail(std::string("'") + key + "' has unknown value '" + text + "'");
+  return Enum(0);
+}
+
+// Declared first so that the list template finds every one of them.
+Json toJson(const Parameter &parameter);
+Json toJson(const State &state);
+Json toJson(const BufferRef &buffer);
+Json toJson(const Launch &launch);
+Json toJson(const Port &port);
+Json toJson(const Entry &entry);
+Json toJson(const Kernel &kernel);
+Json toJson(const CodeTarget &target);
+Json toJson(const Phase &phase);
+
+template <typename T> Json listToJson(const std::vector<T> &list) {
+  Json result = Json::array();
+  for (const T &item : list)
+    result.push_back(toJson(item));
+  return result;
+}
+
+Json numbersToJson(const std::vector<double> &numbers) {
+  Json list = Json::array();
+  for (double number : numbers)
+    list.push_back(numberToJson(number));
+  return list;
+}
+
+std::vector<int64_t> readShape(JsonFields &fields, const char *key) {
+  std::vector<int64_t> shape;
+  for (const Json &dim : fields.array(key)) {
+    if (!dim.is_number_integer() || dim.get<double>() < 0 || dim.get<double>() > double(kMaxBytes)) {
+      fields.fail(std::string("'") + key + "' holds " + dim.dump() + ", expected a dimension");
+      return {};
+    }
+    shape.push_back(dim.get<int64_t>());
+  }
+  return shape;
+}
+
+std::vector<std::string> readStrings(JsonFields &fields, const char *key) {
+  std::vector<std::string> list;
+  for (const Json &text : fields.array(key)) {
+    if (!text.is_string()) {
+      fields.fail(std::string("'") + key + "' holds something that is not a string");
+      return {};
+    }
+    list.push_back(text.get<std::string>());
+  }
+  return list;
+}
+
+/// Reads every object of an array through one function.
+template <typename T, typename Read>
+std::vector<T> readList(JsonFields &fields, const char *key, Status &status, Read read) {
+  std::vector<T> list;
+  size_t index = 0;
+  for (const Json &item : fields.array(key)) {
+    JsonFields itemFields(item, fields.path(key, index++), status);
+    list.push_back(read(itemFields));
+    if (!status)
+      break;
+  }
+  return list;
+}
+
+Json toJson(const Parameter &parameter) {
+  Json numbers = Json::object();
+  for (const auto &[name, value] : parameter.init.numbers)
+    numbers[name] = numberToJson(value);
+  return {{"name", parameter.name},
+          {"dtype", dtypeName(parameter.dtype)},
+          {"shape", parameter.shape},
+          {"init", {{"kind", parameter.init.kind}, {"numbers", numbers}}},
+          {"group", parameter.group},
+          {"quant", parameter.quant},
+          {"location", parameter.location}};
+}
+
+Parameter readParameter(JsonFields &fields, Status &status) {
+  Parameter parameter;
+  parameter.name = fields.string("name");
+  parameter.dtype = readEnum<DType>(fields, "dtype", kDTypes);
+  parameter.shape = readShape(fields, "shape");
+  JsonFields init(fields.object("init"), fields.path("init"), status);
+  parameter.init.kind = init.string("kind");
+  for (const auto &[name, value] : init.object("numbers").items())
+    if (!readNumber(value, parameter.init.numbers[name]))
+      init.fail("'" + name + "' is not a number");
+  parameter.group = fields.string("group");
+  parameter.quant = fields.string("quant");
+  parameter.location = fields.string("location");
+  return parameter;
+}
+
+Json toJson(const State &state) {
+  return {{"name", state.name},   {"role", state.role},
+          {"parameter", state.parameter}, {"dtype", dtypeName(state.dtype)},
+          {"shape", state.shape}, {"init", numberToJson(state.init)}};
+}
+
+State readState(JsonFields &fields) {
+  State state;
+  state.name = fields.string("name");
+  state.role = fields.string("role");
+  state.parameter = fields.string("parameter");
+  state.dtype = readEnum<DType>(fields, "dtype", kDTypes);
+  state.shape = readShape(fields, "shape");
+  state.init = fields.number("init");
+  return state;
+}
+
+/// [kind, index, offset]
+Json toJson(const BufferRef &buffer) {
+  return Json::array({kBufferKinds[size_t(buffer.kind)], buffer.index, buffer.offset});
+}
+
+BufferRef readBuffer(const Json &value, JsonFields &owner) {
+  BufferRef buffer;
+  if (!value.is_array() || value.size() != 3 || !value[0].is_string() ||
+      !value[1].is_number_unsigned() || !value[2].is_number_unsigned() ||
+      value[1].get<uint64_t>() > uint64_t(kMaxIndex) || value[2].get<uint64_t>() > uint64_t(kMaxBytes)) {
+    owner.fail("a buffer is " + value.dump() + ", expected [kind, index, offset]");
+    return buffer;
+  }
+  for (size_t i = 0; i < std::size(kBufferKinds); ++i)
+    if (value[0] == kBufferKinds[i]) {
+      buffer.kind = BufferRef::Kind(i);
+      buffer.index = value[1].get<uint32_t>();
+      buffer.offset = value[2].get<uint64_t>();
+      return buffer;
+    }
+  owner.fail("a buffer has unknown kind " + value[0].dump());
+  return buffer;
+}
+
+Json toJson(const Launch &launch) {
+  return {{"kernel", launch.kernel},
+          {"buffers", listToJson(launch.buffers)},
+          {"scalars", numbersToJson(launch.scalars)},
+          {"tokens_per_item", launch.items.tokensPerItem},
+          {"multiplier", launch.items.multiplier},
+          {"grain", launch.items.grain}};
+}
+
+Launch readLaunch(JsonFields &fields) {
+  Launch launch;
+  launch.kernel = uint32_t(fields.integer("kernel", 0, kMaxIndex));
+  for (const Json &buffer : fields.array("buffers"))
+    launch.buffers.push_back(readBuffer(buffer, fields));
+  for (const Json &value : fields.array("scalars")) {
+    launch.scalars.push_back(0);
+    if (!readNumber(value, launch.scalars.back()))
+      fields.fail("'scalars' holds " + value.dump() + ", expected a number");
+  }
+  launch.items.tokensPerItem = fields.integer("tokens_per_item", 0, kMaxInt);
+  launch.items.multiplier = fields.integer("multiplier", 0, kMaxInt);
+  launch.items.grain = fields.integer("grain", 1, kMaxInt);
+  return launch;
+}
+
+Json toJson(const Port &port) {
+  return {{"name", port.name},
+          {"dtype", dtypeName(port.dtype)},
+          {"per_token", port.perToken},
+          {"shape", port.shape},
+          {"buffer", toJson(port.buffer)}};
+}
+
+Port readPort(JsonFields &fields) {
+  Port port;
+  port.name = fields.string("name");
+  port.dtype = readEnum<DType>(fields, "dtype", kDTypes);
+  port.perToken = fields.boolean("per_token");
+  port.shape = readShape(fields, "shape");
+  const Json &buffer = fields.array("buffer");
+  if (fields.isOk())
+    port.buffer = readBuffer(buffer, fields);
+  return port;
+}
+
+Json toJson(const Entry &entry) {
+  return {{"name", entry.name},
+          {"role", entry.role},
+          {"phase", entry.phase},
+          {"max_tokens", entry.maxTokens},
+          {"arena_bytes", entry.arenaBytes},
+          {"inputs", listToJson(entry.inputs)},
+          {"scalars", entry.scalars},
+          {"outputs", listToJson(entry.outputs)},
+          {"launches", listToJson(entry.launches)}};
+}
+
+Entry readEntry(JsonFields &fields, Status &status) {
+  Entry entry;
+  entry.name = fields.string("name");
+  entry.role = fields.string("role");
+  entry.phase = fields.string("phase");
+  entry.maxTokens = fields.integer("max_tokens", 0, (int64_t(1) << 31) - 1);
+  entry.arenaBytes = uint64_t(fields.integer("arena_bytes", 0, kMaxBytes));
+  entry.inputs = readList<Port>(fields, "inputs", status, readPort);
+  entry.scalars = readStrings(fields, "scalars");
+  entry.outputs = readList<Port>(fields, "outputs", status, readPort);
+  entry.launches = readList<Launch>(fields, "launches", status, readLaunch);
+  return entry;
+}
+
+Json toJson(const Kernel &kernel) {
+  return {{"symbol", kernel.symbol},
+          {"scratch_bytes", kernel.scratchBytes},
+          {"summary", kernel.summary},
+          {"category", kernel.category},
+          {"flops_per_token", numberToJson(kernel.flopsPerToken)},
+          {"bytes_per_token", numberToJson(kernel.bytesPerToken)},
+          {"flops_fixed", numberToJson(kernel.flopsFixed)},
+          {"bytes_fixed", numberToJson(kernel.bytesFixed)}};
+}
+
+Kernel readKernel(JsonFields &fields) {
+  Kernel kernel;
+  kernel.symbol = fields.string("symbol");
+  kernel.scratchBytes = uint64_t(fields.integer("scratch_bytes", 0, int64_t(1) << 32));
+  kernel.summary = fields.string("summary");
+  kernel.category = fields.string("category");
+  kernel.flopsPerToken = fields.number("flops_per_token");
+  kernel.bytesPerToken = fields.number("bytes_per_token");
+  kernel.flopsFixed = fields.number("flops_fixed");
+  kernel.bytesFixed = fields.number("bytes_fixed");
+  return kernel;
+}
+
+Json toJson(const CodeTarget &target) {
+  return {{"target", target.target},
+          {"cpu", target.cpu},
+          {"level", target.level},
+          {"features", target.features}};
+}
+
+CodeTarget readTarget(JsonFields &fields) {
+  return {fields.string("target"), fields.string("cpu"), fields.string("level"),
+          readStrings(fields, "features")};
+}
+
+Json toJson(const Phase &phase) {
+  return {{"name", phase.name}, {"start_fraction", numberToJson(phase.startFraction)}};
+}
+
+Phase readPhase(JsonFields &fields) {
+  return {fields.string("name"), fields.number("start_fraction")};
+}
+
+Json toJson(const RecipeValue &value) {
+  Json result = {{"kind", kValueKinds[size_t(value.kind)]}, {"location", value.location}};
+  switch (value.kind) {
+  case RecipeValue::Kind::Int: result["value"] = value.i; break;
+  case RecipeValue::Kind::Float: result["value"] = numberToJson(value.f); break;
+  case RecipeValue::Kind::Bool: result["value"] = value.b; break;
+  case RecipeValue::Kind::String: result["value"] = value.s; break;
+  }
+  return result;
+}
+
+RecipeValue readRecipeValue(JsonFields &fields) {
+  RecipeValue value;
+  value.kind = readEnum<RecipeValue::Kind>(fields, "kind", kValueKinds);
+  value.location = fields.string("location");
+  switch (value.kind) {
+  case RecipeValue::Kind::Int:
+    value.i = fields.integer("value", std::numeric_limits<int64_t>::min(), kMaxInt);
+    break;
+  case RecipeValue::Kind::Float: value.f = fields.number("value"); break;
+  case RecipeValue::Kind::Bool: value.b = fields.boolean("value"); break;
+  case RecipeValue::Kind::String: value.s = fields.string("value"); break;
+  }
+  return value;
+}
+
+} // namespace
+
+Json manifestToJson(const Package &package) {
+  Json recipe = Json::object();
+  for (const auto &[path, value] : package.recipe)
+    recipe[path] = toJson(value);
+  return {{"model", package.model},
+          {"compiler", package.compiler},
+          {"program_hash", package.programHash},
+          {"precision", package.precision},
+          {"vocabulary", package.vocabulary},
+          {"parameters", listToJson(package.parameters)},
+          {"states", listToJson(package.states)},
+          {"phases", listToJson(package.phases)},
+          {"entries", listToJson(package.entries)},
+          {"kernels", listToJson(package.kernels)},
+          {"targets", listToJson(package.targets)},
+          {"recipe", recipe}};
+}
+
+Status manifestFromJson(const Json &manifest, Package &package) {
+  Status status;
+  JsonFields fields(manifest, "", status);
+  package.model = fields.string("model");
+  package.compiler = fields.string("compiler");
+  package.programHash = fields.string("program_hash");
+  package.precision = fields.string("precision");
+  package.vocabulary = fields.integer("vocabulary", 0, (int64_t(1) << 31) - 1);
+  package.parameters = readList<Parameter>(fields, "parameters", status,
+                                           [&](JsonFields &f) { return readParameter(f, status); });
+  package.states = readList<State>(fields, "states", status, readState);
+  package.phases = readList<Phase>(fields, "phases", status, readPhase);
+  package.entries =
+      readList<Entry>(fields, "entries", status, [&](JsonFields &f) { return readEntry(f, status); });
+  package.kernels = readList<Kernel>(fields, "kernels", status, readKernel);
+  package.targets = readList<CodeTarget>(fields, "targets", status, readTarget);
+  for (const auto &[path, value] : fields.object("recipe").items()) {
+    JsonFields item(value, "recipe." + path, status);
+    package.recipe[path] = readRecipeValue(item);
+  }
+  return status;
+}
+
+} // namespace pg::rt

@@ -1,0 +1,112 @@
+//===- Weights.cpp - safetensors into and out of an executor ----------------===//
+#include "runtime/weights/Weights.h"
+#include "runtime/package/PackageJson.h"
+#include "runtime/support/BFloat16.h"
+
+#include <cstring>
+#include <set>
+
+namespace pg::rt {
+namespace {
+
+constexpr size_t kMaxProblems = 20;
+
+size_t byteCount(const std::vector<int64_t> &shape, DType dtype) {
+  return size_t(elementCount(shape) * dtypeBytes(dtype));
+}
+
+Status store(const TensorView &tensor, const Parameter &parameter, void *memory) {
+  if (tensor.dtype == dtypeName(parameter.dtype)) {
+    std::memcpy(memory, tensor.bytes.data(), tensor.bytes.size());
+    return Status::ok();
+  }
+  auto values = toDoubles(tensor, parameter.name);
+  if (!values)
+    return values.status();
+  for (size_t i = 0; i < values->size(); ++i) {
+    double value = (*values)[i];
+    switch (parameter.dtype) {
+    case DType::F32: static_cast<float *>(memory)[i] = float(value); break;
+    case DType::F64: static_cast<double *>(memory)[i] = value; break;
+    case DType::BF16: static_cast<uint16_t *>(memory)[i] = floatToBf16(float(value)); break;
+    default: return {Code::Internal, "parameter '" + parameter.name + "' is not a float tensor"};
+    }
+  }
+  return Status::ok();
+}
+
+} // namespace
+
+Status loadWeights(Executor &executor, const std::string &path) {
+  auto file = SafetensorsFile::read(path);
+  if (!file)
+    return file.status();
+  std::vector<std::string> problems;
+  std::set<std::string> known;
+  const auto &parameters = executor.package().parameters;
+  for (const Parameter &parameter : parameters) {
+    known.insert(parameter.name);
+    const TensorView *tensor = file->find(parameter.name);
+    if (!tensor)
+      problems.push_back("'" + parameter.name + "' is missing (expected " + shapeText(parameter.shape) + ")");
+    else if (tensor->shape != parameter.shape)
+      problems.push_back("'" + parameter.name + "' has shape " + shapeText(tensor->shape) + ", expected " +
+                         shapeText(parameter.shape));
+  }
+  for (const auto &[name, tensor] : file->tensors())
+    if (!known.count(name))
+      problems.push_back("'" + name + "' " + shapeText(tensor.shape) + " is no parameter of the model");
+  if (!problems.empty()) {
+    std::string text = "weights '" + path + "' do not fit model '" + executor.package().model + "':";
+    for (size_t i = 0; i < std::min(kMaxProblems, problems.size()); ++i)
+      text += "\n  " + problems[i];
+    if (problems.size() > kMaxProblems)
+      text += "\n  and " + std::to_string(problems.size() - kMaxProblems) + " more";
+    return {Code::Invalid, text};
+  }
+  for (size_t i = 0; i < parameters.size(); ++i)
+    if (Status status = store(*file->find(parameters[i].name), parameters[i], executor.parameter(i)); !status)
+      return status.with("'" + path + "'");
+  return Status::ok();
+}
+
+Status saveWeights(const Executor &executor, const std::string &path,
+                   const std::map<std::string, std::string> &metadata) {
+  std::vector<TensorToWrite> tensors;
+  const auto &parameters = executor.package().parameters;
+  for (size_t i = 0; i < parameters.size(); ++i)
+    tensors.push_back({parameters[i].name, dtypeName(parameters[i].dtype), parameters[i].shape,
+                       {static_cast<const char *>(executor.parameter(i)),
+                        byteCount(parameters[i].shape, parameters[i].dtype)}});
+  return writeSafetensors(path, std::move(tensors), metadata);
+}
+
+Status saveGradients(const Executor &executor, const std::string &path) {
+  const Package &package = executor.package();
+  std::map<std::string, size_t> gradientOf;
+  for (size_t i = 0; i < package.states.size(); ++i)
+    if (package.states[i].role == "gradient")
+      gradientOf[package.states[i].parameter] = i;
+  std::vector<TensorToWrite> tensors;
+  std::vector<std::string> zeros;
+  zeros.reserve(package.parameters.size());
+  for (const Parameter &parameter : package.parameters) {
+    auto found = gradientOf.find(parameter.name);
+    if (found == gradientOf.end()) {
+      zeros.emplace_back(byteCount(parameter.shape, parameter.dtype), '\0');
+      tensors.push_back({parameter.name, dtypeName(parameter.dtype), parameter.shape, zeros.back()});
+      continue;
+    }
+    // A state may be stored flattened; the parameter's shape is the one to show.
+    const State &state = package.states[found->second];
+    if (elementCount(state.shape) != elementCount(parameter.shape))
+      return {Code::Internal, "state '" + state.name + "' has shape " + shapeText(state.shape) +
+                                  ", its parameter " + shapeText(parameter.shape)};
+    tensors.push_back({parameter.name, dtypeName(state.dtype), parameter.shape,
+                       {static_cast<const char *>(executor.state(found->second)),
+                        byteCount(state.shape, state.dtype)}});
+  }
+  return writeSafetensors(path, std::move(tensors));
+}
+
+} // namespace pg::rt
