@@ -1,0 +1,48 @@
+//===- Passes.h - fusion, outlining, memory plan: passes and functions ----===//
+//
+// Each pass is a thin wrapper around a function of the same job, because the
+// recomputation choice under a memory limit runs the functions on a copy of the
+// module to learn what the plan would need.
+//
+//===----------------------------------------------------------------------===//
+#ifndef PG_PASSES_FUSE_PASSES_H
+#define PG_PASSES_FUSE_PASSES_H
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+
+#include <functional>
+#include <memory>
+
+namespace pg {
+
+/// Something that rewrites a module and may fail with a diagnostic.
+using ModuleStep = std::function<mlir::LogicalResult(mlir::ModuleOp)>;
+
+/// Orders the ops of one entry for fusion (pg-schedule).
+void scheduleEntry(mlir::func::FuncOp entry);
+/// Turns the ops of one scheduled entry into pg.kernel ops (pg-fuse).
+/// `numAbsorbed` gains the ops taken into prologues and epilogues.
+mlir::LogicalResult fuseEntry(mlir::func::FuncOp entry, int64_t &numAbsorbed);
+/// Kernels to kernel_defs and launches (pg-outline); returns the number of
+/// distinct kernels.
+mlir::FailureOr<int64_t> outlineKernels(mlir::ModuleOp module);
+/// Arena offsets for all launches (pg-plan-memory); returns the largest arena.
+mlir::FailureOr<int64_t> planMemory(mlir::ModuleOp module);
+/// Recomputation (pg-recompute). `beforeOutline`, when set, is the target's
+/// preparation of the fused module, so that a trial plan counts its buffers.
+/// Returns the number of cloned ops.
+mlir::FailureOr<int64_t> recompute(mlir::ModuleOp module, int64_t memoryLimit,
+                                   const ModuleStep &beforeFuse,
+                                   const ModuleStep &beforeOutline);
+
+#define GEN_PASS_DECL
+#include "passes/fuse/Passes.h.inc"
+
+#define GEN_PASS_REGISTRATION
+#include "passes/fuse/Passes.h.inc"
+
+} // namespace pg
+
+#endif // PG_PASSES_FUSE_PASSES_H

@@ -1,0 +1,46 @@
+//===- Passes.td - fusion, outlining and memory planning ------------------===//
+#ifndef PG_FUSE_PASSES_TD
+#define PG_FUSE_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def RecomputePass : Pass<"pg-recompute", "::mlir::ModuleOp"> {
+  let summary = "clone forward values that are cheap to rebuild into the backward part";
+  let description = [{
+    Ops of the backward part carry `pg.backward`. A row-wise forward value the
+    backward part reads is rebuilt there from stored values when that costs
+    less than keeping it; the clones carry `pg.backward` and `pg.recompute`.
+    With a memory limit, products and attention are rebuilt too, those with the
+    most bytes for a flop first, until the memory plan fits.
+  }];
+  let options = [
+    Option<"memoryLimit", "memory-limit", "int64_t", "0",
+           "arena bytes the plan may use; 0 means no limit">];
+  let statistics = [
+    Statistic<"numClones", "clones", "ops cloned into the backward part">];
+}
+
+def SchedulePass : Pass<"pg-schedule", "::mlir::ModuleOp"> {
+  let summary = "structured ops in program order, row-wise ops just before their first needer";
+}
+
+def FusePass : Pass<"pg-fuse", "::mlir::ModuleOp"> {
+  let summary = "group ops into pg.kernel regions";
+  let statistics = [
+    Statistic<"numKernels", "kernels", "kernels made">,
+    Statistic<"numAbsorbed", "absorbed", "ops taken into a product's prologue or epilogue">];
+}
+
+def OutlinePass : Pass<"pg-outline", "::mlir::ModuleOp"> {
+  let summary = "one pg.kernel_def for each distinct kernel, pg.launch in place of kernels";
+  let statistics = [
+    Statistic<"numDefs", "definitions", "distinct kernels">];
+}
+
+def PlanMemoryPass : Pass<"pg-plan-memory", "::mlir::ModuleOp"> {
+  let summary = "arena offsets of every launch result at pg.max_tokens tokens";
+  let statistics = [
+    Statistic<"arenaBytes", "arena-bytes", "largest arena of the module's entries">];
+}
+
+#endif // PG_FUSE_PASSES_TD

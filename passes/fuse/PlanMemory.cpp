@@ -1,0 +1,181 @@
+//===- PlanMemory.cpp - one static arena plan per entry
+//--------------------===//
+//
+//   1. Every launch result is a buffer of its bytes at pg.max_tokens, rounded
+//      up to 64. It lives from its launch to the last launch or output that
+//      reads it (through views). A launch's inputs and results overlap.
+//   2. live bytes: the largest sum of living buffers over all launches. No plan
+//      can be smaller.
+//   3. Buffers are placed one at a time, each into the tightest hole between
+//      the placed ones it overlaps in time. Three orders are tried (size; size
+//      times lifetime; launch order), the smallest arena wins, the first on a
+//      tie.
+//
+//===----------------------------------------------------------------------===//
+
+#include "passes/fuse/Passes.h"
+#include "passes/fuse/Tensors.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+#include <limits>
+
+using namespace mlir;
+
+namespace pg {
+
+namespace {
+
+constexpr int64_t kAlignment = 64;
+
+struct Buffer {
+  Value value;
+  int64_t bytes;
+  int64_t first, last; ///< launches, inclusive
+  int64_t offset = 0;
+};
+
+/// Last launch that reads `value`, through views; outputs count as `end`.
+int64_t lastUse(Value value, const llvm::DenseMap<Operation *, int64_t> &index,
+                int64_t end, int64_t last) {
+  for (Operation *user : value.getUsers()) {
+    if (isa<OutputOp>(user))
+      last = std::max(last, end);
+    else if (isa<ReshapeOp>(user))
+      last = lastUse(user->getResult(0), index, end, last);
+    else
+      last = std::max(last, index.lookup(user));
+  }
+  return last;
+}
+
+/// Best fit in the given order; returns the arena's size.
+int64_t pack(MutableArrayRef<Buffer> buffers, ArrayRef<size_t> order) {
+  int64_t arena = 0;
+  SmallVector<size_t> placed; // sorted by offset
+  for (size_t next : order) {
+    Buffer &buffer = buffers[next];
+    int64_t best = -1, bestHole = std::numeric_limits<int64_t>::max(), end = 0;
+    for (size_t other : placed) {
+      const Buffer &neighbour = buffers[other];
+      if (neighbour.last < buffer.first || buffer.last < neighbour.first)
+        continue;
+      int64_t hole = neighbour.offset - end;
+      if (hole >= buffer.bytes && hole < bestHole) {
+        best = end;
+        bestHole = hole;
+      }
+      end = std::max(end, neighbour.offset + neighbour.bytes);
+    }
+    buffer.offset = best >= 0 ? best : end;
+    arena = std::max(arena, buffer.offset + buffer.bytes);
+    auto at = llvm::upper_bound(placed, buffer.offset,
+                                [&](int64_t offset, size_t other) {
+                                  return offset < buffers[other].offset;
+                                });
+    placed.insert(at, next);
+  }
+  return arena;
+}
+
+int64_t liveBytes(ArrayRef<Buffer> buffers, int64_t numLaunches) {
+  std::vector<int64_t> change(numLaunches + 2, 0);
+  for (const Buffer &buffer : buffers) {
+    change[buffer.first] += buffer.bytes;
+    change[buffer.last + 1] -= buffer.bytes;
+  }
+  int64_t live = 0, most = 0;
+  for (int64_t delta : change)
+    most = std::max(most, live += delta);
+  return most;
+}
+
+int64_t planEntry(func::FuncOp entry, int64_t maxTokens) {
+  SmallVector<LaunchOp> launches(entry.getBody().front().getOps<LaunchOp>());
+  llvm::DenseMap<Operation *, int64_t> index;
+  for (auto [i, launch] : llvm::enumerate(launches))
+    index[launch] = i;
+  int64_t end = launches.size();
+
+  SmallVector<Buffer> buffers;
+  for (auto [i, launch] : llvm::enumerate(launches))
+    for (Value result : launch.getResults()) {
+      int64_t bytes = llvm::alignTo(
+          std::max<int64_t>(bytesAt(result.getType(), maxTokens), 1),
+          kAlignment);
+      buffers.push_back(
+          {result, bytes, int64_t(i), lastUse(result, index, end, i)});
+    }
+
+  SmallVector<size_t> inOrder(buffers.size());
+  for (size_t i = 0; i < buffers.size(); ++i)
+    inOrder[i] = i;
+  SmallVector<SmallVector<size_t>> orders(3, inOrder);
+  llvm::sort(orders[0], [&](size_t a, size_t b) {
+    return std::tuple(-buffers[a].bytes, a) < std::tuple(-buffers[b].bytes, b);
+  });
+  auto area = [&](size_t i) {
+    return double(buffers[i].bytes) *
+           double(buffers[i].last - buffers[i].first + 1);
+  };
+  llvm::sort(orders[1], [&](size_t a, size_t b) {
+    return std::tuple(-area(a), a) < std::tuple(-area(b), b);
+  });
+
+  int64_t arena = std::numeric_limits<int64_t>::max();
+  SmallVector<Buffer> best;
+  for (auto &order : orders) {
+    int64_t size = pack(buffers, order);
+    if (size < arena) {
+      arena = size;
+      best = buffers;
+    }
+  }
+
+  llvm::DenseMap<Value, int64_t> offsets;
+  for (const Buffer &buffer : best)
+    offsets[buffer.value] = buffer.offset;
+  OpBuilder builder(entry.getContext());
+  for (LaunchOp launch : launches) {
+    SmallVector<int64_t> values;
+    for (Value result : launch.getResults())
+      values.push_back(offsets.lookup(result));
+    launch.setOffsets(values);
+  }
+  entry->setAttr("pg.arena_bytes",
+                 builder.getI64IntegerAttr(best.empty() ? 0 : arena));
+  entry->setAttr("pg.live_bytes",
+                 builder.getI64IntegerAttr(liveBytes(best, end)));
+  return best.empty() ? 0 : arena;
+}
+
+} // namespace
+
+FailureOr<int64_t> planMemory(ModuleOp module) {
+  int64_t largest = 0;
+  for (func::FuncOp entry : entriesOf(module)) {
+    if (!entry.getOps<KernelOp>().empty())
+      return (*entry.getOps<KernelOp>().begin())
+          .emitError("memory planning expects launches, got a kernel in place; "
+                     "run pg-outline first");
+    largest = std::max(largest, planEntry(entry, maxTokensOf(module)));
+  }
+  return largest;
+}
+
+#define GEN_PASS_DEF_PLANMEMORYPASS
+#include "passes/fuse/Passes.h.inc"
+
+namespace {
+struct PlanMemoryPass : impl::PlanMemoryPassBase<PlanMemoryPass> {
+  using Base::Base;
+  void runOnOperation() override {
+    FailureOr<int64_t> arena = planMemory(getOperation());
+    if (failed(arena))
+      return signalPassFailure();
+    arenaBytes = *arena;
+  }
+};
+} // namespace
+
+} // namespace pg
