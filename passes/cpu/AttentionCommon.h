@@ -1,0 +1,70 @@
+//===- AttentionCommon.h - what forward and backward attention share -------===//
+#ifndef PG_PASSES_CPU_ATTENTIONCOMMON_H
+#define PG_PASSES_CPU_ATTENTIONCOMMON_H
+
+#include "dialect/Pg.h"
+#include "passes/cpu/ProductTile.h"
+
+namespace pg {
+
+/// Tokens of a query or key block.
+inline constexpr int64_t kAttentionBlock = 64;
+
+/// Sizes of one attention and which keys a query sees.
+struct AttentionGeometry {
+  int64_t heads, groups; ///< H query heads, G key/value heads
+  int64_t keyWidth, valueWidth; ///< d, e
+  int64_t window; ///< 0: none
+  bool bySegment;
+  double scale;
+
+  template <typename Op> static AttentionGeometry of(Op op) {
+    auto q = mlir::cast<mlir::RankedTensorType>(op.getQ().getType());
+    auto v = mlir::cast<mlir::RankedTensorType>(op.getV().getType());
+    return {q.getDimSize(1),
+            v.getDimSize(1),
+            q.getDimSize(2),
+            v.getDimSize(2),
+            static_cast<int64_t>(op.getWindow()),
+            op.getWithin() == Within::segment,
+            op.getScale().convertToDouble()};
+  }
+};
+
+/// First key seen by query `token`; grows with the token.
+Val firstKey(Emitter &e, const AttentionGeometry &g, Val token);
+/// One past the last query that sees key `token`; grows with the token.
+Val queriesEnd(Emitter &e, const AttentionGeometry &g, Val token);
+/// Vector of i1: the keys `key ..` lie in [first, last].
+Val keyMask(Emitter &e, Val key, Val first, Val last);
+/// One head of a [N, heads, width] tensor as a matrix of N rows.
+ProductTile::Source headMatrix(ProductTile &tile, Emitter &e, Val ptr,
+                               int64_t heads, int64_t width, Val head);
+
+/// Operands and results of a structured op that must be kernel arguments and
+/// yields: buffer of the operand, or of the yield that hands out the result.
+/// Reports at the op when the kernel holds anything else.
+class DirectBuffers {
+public:
+  DirectBuffers(KernelDefOp def, mlir::Operation *op, Emitter &e);
+  /// False after a diagnostic.
+  bool isValid() const { return valid; }
+  Val operand(int64_t i) const { return operands[i]; }
+  /// Null when nothing takes the result.
+  Val result(int64_t i) const { return results[i].first; }
+  bool accumulates(int64_t i) const { return results[i].second; }
+
+private:
+  llvm::SmallVector<Val> operands;
+  llvm::SmallVector<std::pair<Val, bool>> results;
+  bool valid = true;
+};
+
+/// Writes `rows` x `columns` of a tile to rows of memory, adding when asked.
+void storeTile(ProductTile &tile, Emitter &e, TileC from, Val rows,
+               int64_t columns, Val to, Val toIndex, Val toStride,
+               bool accumulate);
+
+} // namespace pg
+
+#endif // PG_PASSES_CPU_ATTENTIONCOMMON_H

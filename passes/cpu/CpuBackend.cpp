@@ -1,0 +1,122 @@
+//===- CpuBackend.cpp - kernel_defs to code, on several threads
+//----------------===//
+//
+// Every kernel is an object of its own, so neither the number of threads nor
+// the order in which they finish can change a byte. A thread has its own MLIR
+// context, into which it parses the printed kernel.
+//
+//===----------------------------------------------------------------------===//
+#include "passes/cpu/CpuBackend.h"
+
+#include "passes/cpu/RowKernel.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Parser/Parser.h"
+
+#include <atomic>
+#include <thread>
+
+using namespace mlir;
+
+namespace pg::cpu {
+namespace {
+
+/// One kernel on its way.
+struct Job {
+  std::string text;
+  std::string object;
+  EmittedKernel kernel;
+  std::string error; ///< empty when compiled
+};
+
+/// Loads what emission creates; a pass loads them as dependent dialects.
+void loadDialects(MLIRContext &context) {
+  context.loadDialect<PgDialect, arith::ArithDialect, cf::ControlFlowDialect,
+                      func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
+                      scf::SCFDialect, vector::VectorDialect>();
+}
+
+void compileJob(Job &job, MLIRContext &context, const Target &target) {
+  std::string messages;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    if (!messages.empty())
+      messages += "; ";
+    messages += diagnostic.str();
+    return success();
+  });
+  auto fail = [&](llvm::StringRef what) {
+    job.error = messages.empty() ? what.str() : messages;
+  };
+  OwningOpRef<ModuleOp> source =
+      parseSourceString<ModuleOp>(job.text, &context);
+  if (!source)
+    return fail("the printed kernel does not parse");
+  OwningOpRef<ModuleOp> module(ModuleOp::create(source->getLoc()));
+  KernelDefOp def = *source->getOps<KernelDefOp>().begin();
+  FailureOr<KernelShape> shape =
+      emitKernel(def, *module, CpuTarget{target.vectorBytes});
+  if (failed(shape))
+    return fail("emission failed");
+  job.kernel = {shape->scratchBytes, shape->items, shape->category};
+  if (failed(lowerToLLVM(*module)))
+    return fail("lowering failed");
+  rt::StatusOr<std::string> object = compileObject(*module, target);
+  if (!object)
+    return fail(object.status().message());
+  job.object = std::move(*object);
+}
+
+} // namespace
+
+FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
+                               int jobCount) {
+  std::vector<KernelDefOp> defs(outlined.getOps<KernelDefOp>().begin(),
+                                outlined.getOps<KernelDefOp>().end());
+  std::vector<Job> jobs(defs.size());
+  for (auto [job, def] : llvm::zip(jobs, defs)) {
+    llvm::raw_string_ostream out(job.text);
+    def->print(out, OpPrintingFlags().useLocalScope());
+  }
+
+  std::atomic<size_t> next = 0;
+  auto work = [&] {
+    MLIRContext context(MLIRContext::Threading::DISABLED);
+    loadDialects(context);
+    for (size_t index = next++; index < jobs.size(); index = next++)
+      compileJob(jobs[index], context, target);
+  };
+  std::vector<std::thread> threads;
+  for (int k = 1; k < std::min<int>(jobCount, jobs.size()); ++k)
+    threads.emplace_back(work);
+  work();
+  for (std::thread &thread : threads)
+    thread.join();
+
+  EmittedCode code;
+  std::vector<std::string> objects;
+  bool complete = true;
+  for (auto [job, def] : llvm::zip(jobs, defs)) {
+    if (!job.error.empty()) {
+      def.emitError() << "kernel @" << def.getSymName() << ": " << job.error;
+      complete = false;
+    }
+    code.kernels[def.getSymName().str()] = job.kernel;
+    objects.push_back(std::move(job.object));
+  }
+  if (!complete)
+    return failure();
+  rt::StatusOr<std::string> elf = linkShared(objects, target);
+  if (!elf)
+    return outlined.emitError() << elf.status().message();
+  code.elf = std::move(*elf);
+  return code;
+}
+
+} // namespace pg::cpu

@@ -1,0 +1,68 @@
+//===- CpuBackend.h - outlined kernels to a shared object ---------------------===//
+//
+// The CPU target's one door: kernel_defs go in, the bytes of an ELF shared
+// object and what a launch must know of each kernel come out.
+//
+//===----------------------------------------------------------------------===//
+#ifndef PG_PASSES_CPU_CPUBACKEND_H
+#define PG_PASSES_CPU_CPUBACKEND_H
+
+#include "runtime/package/Package.h"
+
+#include "mlir/IR/BuiltinOps.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace llvm {
+class Module;
+} // namespace llvm
+
+namespace pg::cpu {
+
+/// A machine to emit for.
+struct Target {
+  std::string cpu;                   ///< LLVM CPU name
+  std::string level;                 ///< "x86-64-v2", "x86-64-v3", "x86-64-v4", "native"
+  std::vector<std::string> features; ///< /proc/cpuinfo flags the code needs
+  int vectorBytes = 16;
+  std::string llvmFeatures; ///< features beyond the CPU's, "+avx512bf16,..."
+};
+
+/// The highest portable level this machine has.
+Target hostTarget();
+/// A level by name; "native" is the host's level with its further extensions.
+mlir::FailureOr<Target> namedTarget(llvm::StringRef level);
+
+struct EmittedKernel {
+  uint64_t scratchBytes = 0;
+  rt::WorkItems items;
+  std::string category;
+};
+
+struct EmittedCode {
+  std::string elf;                              ///< shared object
+  std::map<std::string, EmittedKernel> kernels; ///< by symbol
+};
+
+/// Compiles every kernel_def of the module, each to an object of its own, on
+/// `jobs` threads; the bytes do not depend on `jobs`.
+mlir::FailureOr<EmittedCode> emitCpu(mlir::ModuleOp outlined,
+                                     const Target &target, int jobs);
+
+//===--- steps of emitCpu, for the passes and tests --------------------------===//
+
+/// Lowers the functions of emitted kernels (scf, arith, math, vector, llvm) to
+/// the LLVM dialect.
+mlir::LogicalResult lowerToLLVM(mlir::ModuleOp module);
+/// Object code of a lowered module, or the reason why not.
+rt::StatusOr<std::string> compileObject(mlir::ModuleOp lowered,
+                                        const Target &target);
+/// Links objects into a shared object whose only dependency is libm.
+rt::StatusOr<std::string> linkShared(const std::vector<std::string> &objects,
+                                     const Target &target);
+
+} // namespace pg::cpu
+
+#endif // PG_PASSES_CPU_CPUBACKEND_H

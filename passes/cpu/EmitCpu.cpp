@@ -1,0 +1,75 @@
+//===- EmitCpu.cpp - the pass pg-emit-cpu
+//--------------------------------------===//
+#include "passes/cpu/CpuBackend.h"
+#include "passes/cpu/Passes.h"
+#include "passes/cpu/RowKernel.h"
+#include "passes/cpu/StructuredKernels.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+
+namespace pg {
+
+#define GEN_PASS_DECL_EMITCPUPASS
+#define GEN_PASS_DEF_EMITCPUPASS
+#include "passes/cpu/CpuPasses.h.inc"
+
+namespace {
+
+struct EmitCpu : impl::EmitCpuPassBase<EmitCpu> {
+  using EmitCpuPassBase::EmitCpuPassBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    FailureOr<cpu::Target> target = cpu::namedTarget(level);
+    if (failed(target)) {
+      module.emitError() << "unknown CPU level '" << level
+                         << "': expected x86-64-v2, x86-64-v3, x86-64-v4 or "
+                            "native";
+      return signalPassFailure();
+    }
+    // What launches a kernel goes: it could not refer to a plain function.
+    for (Operation &op : llvm::make_early_inc_range(*module.getBody()))
+      if (!isa<KernelDefOp>(op))
+        op.erase();
+    for (KernelDefOp def :
+         llvm::make_early_inc_range(module.getOps<KernelDefOp>())) {
+      OwningOpRef<ModuleOp> emitted(ModuleOp::create(def.getLoc()));
+      FailureOr<KernelShape> shape =
+          emitKernel(def, *emitted, CpuTarget{target->vectorBytes});
+      if (failed(shape))
+        return signalPassFailure();
+      Builder b(&getContext());
+      auto function = *(*emitted).getOps<func::FuncOp>().begin();
+      function->setAttr("pg.items",
+                        b.getDenseI64ArrayAttr({shape->items.tokensPerItem,
+                                                shape->items.multiplier,
+                                                shape->items.grain}));
+      function->setAttr("pg.scratch",
+                        b.getI64IntegerAttr(int64_t(shape->scratchBytes)));
+      function->setAttr("pg.category", b.getStringAttr(shape->category));
+      for (Operation &op :
+           llvm::make_early_inc_range(emitted->getBody()->getOperations()))
+        op.moveBefore(def);
+      def.erase();
+    }
+    if (lower && failed(cpu::lowerToLLVM(module)))
+      signalPassFailure();
+  }
+};
+
+} // namespace
+
+void registerCpuPasses() {
+  PassRegistration<EmitCpu>();
+  registerPass([] { return createCpuPreparePass(); });
+}
+
+} // namespace pg

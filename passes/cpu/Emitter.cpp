@@ -1,0 +1,429 @@
+//===- Emitter.cpp ----------------------------------------------------------===//
+#include "passes/cpu/Emitter.h"
+
+#include "runtime/package/KernelAbi.h"
+
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+#include <cstddef>
+
+using namespace mlir;
+
+namespace pg {
+namespace {
+
+enum Argument { Buffers, Scalars, BatchArgument, Begin, End, Scratch };
+
+bool isFloat(Value v) { return isa<FloatType>(getElementTypeOrSelf(v)); }
+
+/// Makes two operands one type: a scalar beside a vector is broadcast.
+void unify(Val &a, Val &b) {
+  if (a.isVector() && !b.isVector())
+    b = a.e().broadcast(b, cast<VectorType>(a.type()).getNumElements());
+  else if (b.isVector() && !a.isVector())
+    a = b.e().broadcast(a, cast<VectorType>(b.type()).getNumElements());
+}
+
+template <typename IntOp, typename FloatOp> Val binary(Val a, Val b) {
+  unify(a, b);
+  Emitter &e = a.e();
+  if (isFloat(a))
+    return e.wrap(e.builder().createOrFold<FloatOp>(e.loc(), a.get(), b.get()));
+  return e.wrap(e.builder().createOrFold<IntOp>(e.loc(), a.get(), b.get()));
+}
+
+Val compare(Val a, Val b, arith::CmpIPredicate integer,
+            arith::CmpFPredicate floating) {
+  unify(a, b);
+  Emitter &e = a.e();
+  if (isFloat(a))
+    return e.wrap(
+        arith::CmpFOp::create(e.builder(), e.loc(), floating, a, b));
+  return e.wrap(e.builder().createOrFold<arith::CmpIOp>(e.loc(), integer,
+                                                        a.get(), b.get()));
+}
+
+} // namespace
+
+bool Val::isVector() const { return isa<VectorType>(value.getType()); }
+
+Val operator+(Val a, Val b) { return binary<arith::AddIOp, arith::AddFOp>(a, b); }
+Val operator-(Val a, Val b) { return binary<arith::SubIOp, arith::SubFOp>(a, b); }
+Val operator*(Val a, Val b) { return binary<arith::MulIOp, arith::MulFOp>(a, b); }
+Val operator/(Val a, Val b) { return binary<arith::DivUIOp, arith::DivFOp>(a, b); }
+Val operator%(Val a, Val b) { return binary<arith::RemUIOp, arith::RemFOp>(a, b); }
+Val operator+(Val a, double b) { return a + a.e().constant(a.type(), b); }
+Val operator-(Val a, double b) { return a - a.e().constant(a.type(), b); }
+Val operator*(Val a, double b) { return a * a.e().constant(a.type(), b); }
+Val operator/(Val a, double b) { return a / a.e().constant(a.type(), b); }
+Val operator%(Val a, int64_t b) {
+  return a % a.e().constant(a.type(), static_cast<double>(b));
+}
+Val operator-(Val a) {
+  if (!isFloat(a))
+    return a.e().constant(a.type(), 0) - a;
+  return a.e().wrap(arith::NegFOp::create(a.e().builder(), a.e().loc(), a));
+}
+Val operator<(Val a, Val b) {
+  return compare(a, b, arith::CmpIPredicate::slt, arith::CmpFPredicate::OLT);
+}
+Val operator<=(Val a, Val b) {
+  return compare(a, b, arith::CmpIPredicate::sle, arith::CmpFPredicate::OLE);
+}
+Val operator>(Val a, Val b) {
+  return compare(a, b, arith::CmpIPredicate::sgt, arith::CmpFPredicate::OGT);
+}
+Val operator>=(Val a, Val b) {
+  return compare(a, b, arith::CmpIPredicate::sge, arith::CmpFPredicate::OGE);
+}
+Val operator==(Val a, Val b) {
+  return compare(a, b, arith::CmpIPredicate::eq, arith::CmpFPredicate::OEQ);
+}
+Val operator!=(Val a, Val b) {
+  return compare(a, b, arith::CmpIPredicate::ne, arith::CmpFPredicate::UNE);
+}
+static Val likeInt(Val a, int64_t b) {
+  return a.e().constant(a.type(), static_cast<double>(b));
+}
+Val operator<(Val a, int64_t b) { return a < likeInt(a, b); }
+Val operator>=(Val a, int64_t b) { return a >= likeInt(a, b); }
+Val operator>(Val a, int64_t b) { return a > likeInt(a, b); }
+Val operator==(Val a, int64_t b) { return a == likeInt(a, b); }
+Val operator&(Val a, Val b) {
+  unify(a, b);
+  return a.e().wrap(a.e().builder().createOrFold<arith::AndIOp>(
+      a.e().loc(), a.get(), b.get()));
+}
+Val operator|(Val a, Val b) {
+  unify(a, b);
+  return a.e().wrap(a.e().builder().createOrFold<arith::OrIOp>(
+      a.e().loc(), a.get(), b.get()));
+}
+//===----------------------------------------------------------------------===//
+// Frame
+//===----------------------------------------------------------------------===//
+
+Emitter::Emitter(ModuleOp module, StringRef symbol, Location loc,
+                 Type floatType, const CpuTarget &target)
+    : b(module.getContext()), location(loc), scalarType(floatType),
+      lanes(target.vectorBytes * 8 / floatType.getIntOrFloatBitWidth()) {
+  b.setInsertionPointToEnd(module.getBody());
+  Type ptr = LLVM::LLVMPointerType::get(b.getContext());
+  Type i64 = b.getI64Type();
+  auto type = b.getFunctionType({ptr, ptr, ptr, i64, i64, ptr}, {});
+  func = func::FuncOp::create(b, loc, symbol, type);
+  b.setInsertionPointToStart(func.addEntryBlock());
+  // Entry loads stand before the mark, the body between it and the return.
+  entryMark = arith::ConstantOp::create(b, loc, b.getI64IntegerAttr(0));
+  b.setInsertionPoint(func::ReturnOp::create(b, loc));
+}
+
+uint64_t Emitter::finish() {
+  entryMark->erase();
+  entryMark = nullptr;
+  return static_cast<uint64_t>(scratchTop);
+}
+
+Val Emitter::entryLoad(int64_t argument, int64_t slot, Type type) {
+  Value &value = entryLoads[{argument, slot}];
+  if (!value) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(entryMark);
+    value = load(type, wrap(func.getArgument(argument)), i(slot));
+  }
+  return wrap(value);
+}
+
+Val Emitter::buffer(int64_t index) {
+  return entryLoad(Buffers, index, LLVM::LLVMPointerType::get(b.getContext()));
+}
+Val Emitter::scalarF64(int64_t index) {
+  return entryLoad(Scalars, index, b.getF64Type());
+}
+Val Emitter::scalar(int64_t index) {
+  Val wide = scalarF64(index);
+  if (scalarType.isF64())
+    return wide;
+  Value &narrow = entryDerived[{Scalars, index}];
+  if (!narrow) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(entryMark);
+    narrow = arith::TruncFOp::create(b, location, scalarType, wide);
+  }
+  return wrap(narrow);
+}
+
+// All fields of Batch are eight bytes, so a field is a slot.
+static_assert(offsetof(rt::Batch, numTokens) == 0 &&
+              offsetof(rt::Batch, rowBegin) == 8 &&
+              offsetof(rt::Batch, rowEnd) == 16 &&
+              offsetof(rt::Batch, segmentBegin) == 24 &&
+              offsetof(rt::Batch, segmentEnd) == 32 &&
+              offsetof(rt::Batch, slot) == 40);
+Val Emitter::numTokens() {
+  return entryLoad(BatchArgument, 0, b.getI64Type());
+}
+Val Emitter::rowBegin() {
+  return entryLoad(BatchArgument, 1, LLVM::LLVMPointerType::get(b.getContext()));
+}
+Val Emitter::rowEnd() {
+  return entryLoad(BatchArgument, 2, LLVM::LLVMPointerType::get(b.getContext()));
+}
+Val Emitter::segmentBegin() {
+  return entryLoad(BatchArgument, 3, LLVM::LLVMPointerType::get(b.getContext()));
+}
+Val Emitter::segmentEnd() {
+  return entryLoad(BatchArgument, 4, LLVM::LLVMPointerType::get(b.getContext()));
+}
+Val Emitter::slot() {
+  return entryLoad(BatchArgument, 5, LLVM::LLVMPointerType::get(b.getContext()));
+}
+
+Val Emitter::scratch(int64_t bytes) {
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(entryMark);
+  Val piece = address(b.getI8Type(), wrap(func.getArgument(Scratch)),
+                      i(scratchTop));
+  scratchTop += (bytes + 63) / 64 * 64;
+  return piece;
+}
+
+//===----------------------------------------------------------------------===//
+// Constants and arithmetic
+//===----------------------------------------------------------------------===//
+
+Val Emitter::i(int64_t value) {
+  return wrap(arith::ConstantOp::create(b, location, b.getI64IntegerAttr(value)));
+}
+Val Emitter::i32(int32_t value) {
+  return wrap(arith::ConstantOp::create(b, location, b.getI32IntegerAttr(value)));
+}
+Val Emitter::f(double value) { return constant(scalarType, value); }
+Val Emitter::vec(double value) { return constant(vectorType(), value); }
+
+Val Emitter::constant(Type type, double value) {
+  Type element = getElementTypeOrSelf(type);
+  TypedAttr attr;
+  if (isa<FloatType>(element))
+    attr = b.getFloatAttr(element, value);
+  else
+    attr = b.getIntegerAttr(element, static_cast<int64_t>(value));
+  if (auto vector = dyn_cast<VectorType>(type))
+    attr = DenseElementsAttr::get(vector, Attribute(attr));
+  return wrap(arith::ConstantOp::create(b, location, attr));
+}
+
+Val Emitter::fma(Val a, Val c, Val d) {
+  unify(a, c);
+  unify(a, d);
+  unify(c, d);
+  return wrap(math::FmaOp::create(b, location, a, c, d));
+}
+Val Emitter::min(Val a, Val c) {
+  return binary<arith::MinSIOp, arith::MinimumFOp>(a, c);
+}
+Val Emitter::max(Val a, Val c) {
+  unify(a, c);
+  if (!isFloat(a))
+    return binary<arith::MaxSIOp, arith::MaximumFOp>(a, c);
+  return wrap(arith::MaximumFOp::create(b, location, a, c));
+}
+Val Emitter::select(Val condition, Val a, Val c) {
+  unify(a, c);
+  return wrap(b.createOrFold<arith::SelectOp>(location, condition.get(),
+                                              a.get(), c.get()));
+}
+Val Emitter::exp(Val x) { return wrap(math::ExpOp::create(b, location, x)); }
+Val Emitter::log(Val x) { return wrap(math::LogOp::create(b, location, x)); }
+Val Emitter::tanh(Val x) { return wrap(math::TanhOp::create(b, location, x)); }
+Val Emitter::sqrt(Val x) { return wrap(math::SqrtOp::create(b, location, x)); }
+
+Val Emitter::ceilDiv(Val a, int64_t divisor) {
+  return (a + (divisor - 1)) / static_cast<double>(divisor);
+}
+Val Emitter::broadcast(Val scalar) { return broadcast(scalar, lanes); }
+Val Emitter::broadcast(Val scalar, int64_t count) {
+  return wrap(vector::BroadcastOp::create(
+      b, location, VectorType::get({count}, scalar.type()), scalar));
+}
+Val Emitter::lane(Val vector, int64_t index) {
+  return wrap(vector::ExtractOp::create(b, location, vector.get(), index));
+}
+Val Emitter::lane(Val vector, Val index) {
+  return wrap(LLVM::ExtractElementOp::create(b, location, vector, index));
+}
+Val Emitter::insertLane(Val vector, Val scalar, int64_t index) {
+  return wrap(vector::InsertOp::create(b, location, scalar.get(), vector.get(),
+                                       index));
+}
+
+Val Emitter::shuffle(Val a, Val c, ArrayRef<int64_t> mask) {
+  return wrap(vector::ShuffleOp::create(b, location, a, c, mask));
+}
+
+/// Folds the upper half onto the lower until one lane is left.
+static Val foldHalves(Emitter &e, Val vector, function_ref<Val(Val, Val)> op) {
+  int64_t count = cast<VectorType>(vector.type()).getNumElements();
+  while (count > 1) {
+    int64_t half = count / 2;
+    SmallVector<int64_t> low, high;
+    for (int64_t k = 0; k < half; ++k) {
+      low.push_back(k);
+      high.push_back(half + k);
+    }
+    vector = op(e.shuffle(vector, vector, low), e.shuffle(vector, vector, high));
+    count = half;
+  }
+  return e.lane(vector, 0);
+}
+Val Emitter::reduceSum(Val vector) {
+  return foldHalves(*this, vector, [](Val x, Val y) { return x + y; });
+}
+Val Emitter::reduceMax(Val vector) {
+  return foldHalves(*this, vector, [&](Val x, Val y) { return max(x, y); });
+}
+
+static Type withElement(Type type, Type element) {
+  if (auto vector = dyn_cast<VectorType>(type))
+    return VectorType::get(vector.getShape(), element);
+  return element;
+}
+Val Emitter::toI64(Val v) {
+  Type type = withElement(v.type(), b.getI64Type());
+  return type == v.type() ? v : wrap(arith::ExtSIOp::create(b, location, type, v));
+}
+Val Emitter::toI32(Val v) {
+  Type type = withElement(v.type(), b.getI32Type());
+  return type == v.type() ? v
+                          : wrap(arith::TruncIOp::create(b, location, type, v));
+}
+Val Emitter::toFloat(Val v) {
+  return wrap(arith::SIToFPOp::create(b, location,
+                                      withElement(v.type(), scalarType), v));
+}
+Val Emitter::iota(Type integer, int64_t count) {
+  SmallVector<Attribute> values;
+  for (int64_t k = 0; k < count; ++k)
+    values.push_back(b.getIntegerAttr(integer, k));
+  auto type = VectorType::get({count}, integer);
+  return wrap(arith::ConstantOp::create(b, location,
+                                        DenseElementsAttr::get(type, values)));
+}
+
+//===----------------------------------------------------------------------===//
+// Memory
+//===----------------------------------------------------------------------===//
+
+/// Alignment promised for an access: that of one element.
+static unsigned alignmentOf(Type type) {
+  Type element = getElementTypeOrSelf(type);
+  if (isa<LLVM::LLVMPointerType>(element))
+    return 8;
+  return std::max(1u, element.getIntOrFloatBitWidth() / 8);
+}
+
+Val Emitter::address(Type element, Val ptr, Val index) {
+  return wrap(LLVM::GEPOp::create(b, location, ptr.type(), element, ptr.get(),
+                                  ArrayRef<LLVM::GEPArg>{index.get()}));
+}
+Val Emitter::load(Type type, Val ptr, Val index) {
+  Val at = address(getElementTypeOrSelf(type), ptr, index);
+  return wrap(LLVM::LoadOp::create(b, location, type, at, alignmentOf(type)));
+}
+void Emitter::store(Val value, Val ptr, Val index) {
+  Val at = address(getElementTypeOrSelf(value.type()), ptr, index);
+  LLVM::StoreOp::create(b, location, value, at, alignmentOf(value.type()));
+}
+Val Emitter::laneMask(Val count) {
+  Val small = toI32(count);
+  return iota(b.getI32Type(), lanes) < broadcast(small);
+}
+Val Emitter::maskedLoad(Val ptr, Val index, Val mask) {
+  Val at = addressF(ptr, index);
+  return wrap(LLVM::MaskedLoadOp::create(b, location, vectorType(), at, mask.get(),
+                                         vec(0.0).get(),
+                                         alignmentOf(scalarType)));
+}
+void Emitter::maskedStore(Val value, Val ptr, Val index, Val mask) {
+  Val at = addressF(ptr, index);
+  LLVM::MaskedStoreOp::create(b, location, value, at, mask,
+                              alignmentOf(scalarType));
+}
+
+//===----------------------------------------------------------------------===//
+// Control flow
+//===----------------------------------------------------------------------===//
+
+void Emitter::loop(Val lo, Val hi, int64_t step, function_ref<void(Val)> body) {
+  loopBy(lo, hi, i(step), body);
+}
+void Emitter::loopBy(Val lo, Val hi, Val step, function_ref<void(Val)> body) {
+  auto op = scf::ForOp::create(b, location, lo, hi, step);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(op.getBody()->getTerminator());
+  body(wrap(op.getInductionVar()));
+}
+Emitter::Vals
+Emitter::loop(Val lo, Val hi, int64_t step, ArrayRef<Val> init,
+              function_ref<Vals(Val, ArrayRef<Val>)> body) {
+  assert(!init.empty() && "a loop without carried values has its own overload");
+  SmallVector<Value> start;
+  for (Val v : init)
+    start.push_back(v);
+  auto op = scf::ForOp::create(b, location, lo, hi, i(step), start);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToEnd(op.getBody());
+    Vals carried;
+    for (Value v : op.getRegionIterArgs())
+      carried.push_back(wrap(v));
+    SmallVector<Value> next;
+    for (Val v : body(wrap(op.getInductionVar()), carried))
+      next.push_back(v);
+    scf::YieldOp::create(b, location, next);
+  }
+  Vals results;
+  for (Value v : op.getResults())
+    results.push_back(wrap(v));
+  return results;
+}
+
+void Emitter::ifThen(Val condition, function_ref<void()> body) {
+  auto op = scf::IfOp::create(b, location, condition, /*withElse=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(op.thenBlock()->getTerminator());
+  body();
+}
+void Emitter::ifElse(Val condition, function_ref<void()> thenBody,
+                     function_ref<void()> elseBody) {
+  auto op = scf::IfOp::create(b, location, condition, /*withElse=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(op.thenBlock()->getTerminator());
+  thenBody();
+  b.setInsertionPoint(op.elseBlock()->getTerminator());
+  elseBody();
+}
+Emitter::Vals Emitter::ifElse(Val condition, TypeRange types,
+                              function_ref<Vals()> thenBody,
+                              function_ref<Vals()> elseBody) {
+  auto op = scf::IfOp::create(b, location, types, condition, true);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    for (auto [block, body] : {std::pair(op.thenBlock(), thenBody),
+                               std::pair(op.elseBlock(), elseBody)}) {
+      b.setInsertionPointToEnd(block);
+      SmallVector<Value> values;
+      for (Val v : body())
+        values.push_back(v);
+      scf::YieldOp::create(b, location, values);
+    }
+  }
+  Vals results;
+  for (Value v : op.getResults())
+    results.push_back(wrap(v));
+  return results;
+}
+
+} // namespace pg

@@ -1,0 +1,218 @@
+//===- Emitter.h - writing kernel code that reads like C -------------------===//
+//
+// A thin layer over OpBuilder for the CPU emitters. Integers are i64 (counts,
+// indices), floats are scalars or vectors of one float type, memory is a raw
+// `!llvm.ptr` plus an element index. Nothing here decides anything about a
+// kernel; it only makes the emitted arith/scf/vector/llvm ops short to write.
+//
+//===----------------------------------------------------------------------===//
+#ifndef PG_PASSES_CPU_EMITTER_H
+#define PG_PASSES_CPU_EMITTER_H
+
+#include "runtime/package/Package.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinOps.h"
+
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+
+#include <optional>
+#include <string>
+
+namespace pg {
+
+class Emitter;
+
+/// What the emitted code may use. Width is in bytes so that f32 and f64 kernels
+/// share it: 64 for AVX-512, 32 for AVX2, 16 for SSE2.
+struct CpuTarget {
+  int64_t vectorBytes = 64;
+};
+
+/// What the package needs to know of an emitted kernel.
+struct KernelShape {
+  rt::WorkItems items;
+  uint64_t scratchBytes = 0; ///< per thread
+  std::string category;      ///< "row", "matmul", "attention", "head", "transpose"
+};
+
+/// An SSA value with arithmetic. `+ - * / %` on integers (division unsigned:
+/// operands must not be negative) and on floats; a scalar float beside a vector
+/// is broadcast, a C++ number takes the other operand's type.
+class Val {
+public:
+  Val() = default;
+  Val(Emitter *emitter, mlir::Value value) : emitter(emitter), value(value) {}
+  operator mlir::Value() const { return value; }
+  mlir::Value get() const { return value; }
+  mlir::Type type() const { return value.getType(); }
+  Emitter &e() const { return *emitter; }
+  explicit operator bool() const { return static_cast<bool>(value); }
+  bool isVector() const;
+
+private:
+  Emitter *emitter = nullptr;
+  mlir::Value value;
+};
+
+Val operator+(Val a, Val b);
+Val operator-(Val a, Val b);
+Val operator*(Val a, Val b);
+Val operator/(Val a, Val b);
+Val operator%(Val a, Val b);
+Val operator+(Val a, double b);
+Val operator-(Val a, double b);
+Val operator*(Val a, double b);
+Val operator/(Val a, double b);
+Val operator%(Val a, int64_t b);
+Val operator-(Val a);
+/// Comparisons: signed on integers, ordered on floats; result i1 or vector of i1.
+Val operator<(Val a, Val b);
+Val operator<=(Val a, Val b);
+Val operator>(Val a, Val b);
+Val operator>=(Val a, Val b);
+Val operator==(Val a, Val b);
+Val operator!=(Val a, Val b);
+Val operator<(Val a, int64_t b);
+Val operator>=(Val a, int64_t b);
+Val operator>(Val a, int64_t b);
+Val operator==(Val a, int64_t b);
+Val operator&(Val a, Val b);
+Val operator|(Val a, Val b);
+
+/// Emits into one kernel function. Loaded arguments (buffers, scalars, batch
+/// fields) are read once, at the function's entry.
+class Emitter {
+public:
+  using Vals = llvm::SmallVector<Val, 16>;
+
+  /// Creates `func.func @symbol(buffers, scalars, batch, begin, end, scratch)`
+  /// (KernelAbi.h) at the end of `module` and stands inside it. `floatType` is
+  /// f32 or f64; it decides the element of `loadF`, `vec`, constants. Call
+  /// `finish` when the body is complete.
+  Emitter(mlir::ModuleOp module, llvm::StringRef symbol, mlir::Location loc,
+          mlir::Type floatType, const CpuTarget &target);
+  /// Closes the function; returns the bytes of scratch it takes.
+  uint64_t finish();
+
+  mlir::OpBuilder &builder() { return b; }
+  mlir::Location loc() const { return location; }
+  mlir::Type floatType() const { return scalarType; }
+  int64_t floatBytes() const { return scalarType.getIntOrFloatBitWidth() / 8; }
+  /// Lanes of one native vector of the float type.
+  int64_t width() const { return lanes; }
+  mlir::VectorType vectorType() const { return vecType(lanes); }
+  mlir::VectorType vecType(int64_t lanes) const {
+    return mlir::VectorType::get({lanes}, scalarType);
+  }
+  mlir::func::FuncOp function() const { return func; }
+  Val wrap(mlir::Value v) { return Val(this, v); }
+
+  // Kernel arguments (KernelAbi.h).
+  Val begin() { return wrap(func.getArgument(3)); }
+  Val end() { return wrap(func.getArgument(4)); }
+  /// Pointer of the i-th buffer.
+  Val buffer(int64_t i);
+  /// The i-th f64 scalar as stored.
+  Val scalarF64(int64_t i);
+  /// The i-th f64 scalar rounded to the float type.
+  Val scalar(int64_t i);
+  Val numTokens();
+  Val rowBegin();
+  Val rowEnd();
+  Val segmentBegin();
+  Val segmentEnd();
+  Val slot();
+  /// A 64-byte aligned piece of the calling thread's scratch.
+  Val scratch(int64_t bytes);
+
+  // Constants.
+  Val i(int64_t value);
+  Val i32(int32_t value);
+  Val f(double value);
+  /// A vector with one value in every lane.
+  Val vec(double value);
+  /// A constant of any integer, float or vector-of-those type.
+  Val constant(mlir::Type type, double value);
+
+  // Arithmetic beyond the operators.
+  Val fma(Val a, Val b, Val c); ///< a * b + c, rounded once
+  Val min(Val a, Val b);        ///< signed integers, or floats
+  Val max(Val a, Val b);
+  Val select(Val condition, Val a, Val b);
+  Val exp(Val x);
+  Val log(Val x);
+  Val tanh(Val x);
+  Val sqrt(Val x);
+  /// ceil(a / b) of non-negative integers.
+  Val ceilDiv(Val a, int64_t b);
+  Val broadcast(Val scalar);
+  Val broadcast(Val scalar, int64_t lanes);
+  Val lane(Val vector, int64_t index);
+  /// Lane chosen at run time (i64).
+  Val lane(Val vector, Val index);
+  Val insertLane(Val vector, Val scalar, int64_t index);
+  /// Sum (maximum) of the lanes, halves first: a fixed tree.
+  Val reduceSum(Val vector);
+  Val reduceMax(Val vector);
+  /// Lanes picked from the concatenation of a and b.
+  Val shuffle(Val a, Val b, llvm::ArrayRef<int64_t> mask);
+  /// i64 of an i32, sign-extended.
+  Val toI64(Val v);
+  Val toI32(Val v);
+  /// Integer to the float type.
+  Val toFloat(Val v);
+  /// <0, 1, 2, ...> of i64 or i32 lanes.
+  Val iota(mlir::Type integer, int64_t lanes);
+
+  // Memory: `ptr` plus an element index. Alignment is that of the element.
+  Val load(mlir::Type type, Val ptr, Val index);
+  Val loadF(Val ptr, Val index) { return load(scalarType, ptr, index); }
+  Val loadV(Val ptr, Val index) { return load(vectorType(), ptr, index); }
+  void store(Val value, Val ptr, Val index);
+  /// Address of element `index` of `element` type.
+  Val address(mlir::Type element, Val ptr, Val index);
+  Val addressF(Val ptr, Val index) { return address(scalarType, ptr, index); }
+  /// Lanes < count as vector of i1, for the native width.
+  Val laneMask(Val count);
+  /// Lanes outside the mask read as zero and are not touched.
+  Val maskedLoad(Val ptr, Val index, Val mask);
+  void maskedStore(Val value, Val ptr, Val index, Val mask);
+
+  // Control flow.
+  /// for (iv = lo; iv < hi; iv += step) body(iv).
+  void loop(Val lo, Val hi, int64_t step, llvm::function_ref<void(Val)> body);
+  /// The same with values carried from one iteration to the next.
+  Vals loop(Val lo, Val hi, int64_t step, llvm::ArrayRef<Val> init,
+            llvm::function_ref<Vals(Val, llvm::ArrayRef<Val>)> body);
+  void loopBy(Val lo, Val hi, Val step, llvm::function_ref<void(Val)> body);
+  void ifThen(Val condition, llvm::function_ref<void()> body);
+  void ifElse(Val condition, llvm::function_ref<void()> thenBody,
+              llvm::function_ref<void()> elseBody);
+  Vals ifElse(Val condition, mlir::TypeRange types,
+              llvm::function_ref<Vals()> thenBody,
+              llvm::function_ref<Vals()> elseBody);
+
+private:
+  /// Value loaded once at the function entry, by argument and slot.
+  Val entryLoad(int64_t argument, int64_t slot, mlir::Type type);
+
+  mlir::OpBuilder b;
+  mlir::Location location;
+  mlir::Type scalarType;
+  int64_t lanes;
+  mlir::func::FuncOp func;
+  /// Entry loads go before this op, so that they dominate the whole body.
+  mlir::Operation *entryMark = nullptr;
+  llvm::DenseMap<std::pair<int64_t, int64_t>, mlir::Value> entryLoads;
+  llvm::DenseMap<std::pair<int64_t, int64_t>, mlir::Value> entryDerived;
+  int64_t scratchTop = 0;
+};
+
+} // namespace pg
+
+#endif // PG_PASSES_CPU_EMITTER_H

@@ -1,0 +1,345 @@
+//===- LinearCrossEntropyKernel.cpp - the softcapped head in tiles ---------===//
+//
+// z = x w^T, or c tanh(x w^T / c); nll = lse(z) - z[target]. Logits exist only
+// as one tile in thread scratch.
+//
+//   forward  item: 128 tokens. Z^T tiles [words][tokens], so that lanes are
+//            tokens and every reduction over words is lane by lane. With a
+//            small softcap -c <= z <= c, so exp(z - c) needs no maximum;
+//            otherwise the maximum is carried online.
+//   grad_x   item: 128 tokens. dZ^T tiles as above, dx += dZ w.
+//   grad_w   item: 128 words. Z tiles [tokens][words], dw += dZ^T x.
+//   dz = dnll (exp(z - lse) - [word = target]) (1 - (z / c)^2)
+//
+// Tiles are visited in order, so sums depend on positions alone.
+//
+//===----------------------------------------------------------------------===//
+#include "passes/cpu/AttentionCommon.h"
+#include "passes/cpu/StructuredKernels.h"
+
+using namespace mlir;
+
+namespace pg {
+namespace {
+
+constexpr int64_t kTokens = 128; ///< tokens of a tile
+constexpr int64_t kWords = 128;  ///< vocabulary rows of a tile
+constexpr double kLowest = -1.0e30;
+/// Softcaps up to here bound z so well that exp(z - c) >= exp(-2 c) is a normal
+/// f32 number for every z.
+constexpr double kBoundingSoftcap = 40.0;
+
+class HeadKernel {
+public:
+  HeadKernel(StructuredKernel kernel)
+      : op(kernel.op), e(kernel.e), tile(e),
+        buffers(kernel.def, kernel.op, e) {
+    auto table = cast<RankedTensorType>(op->getOperand(1).getType());
+    words = table.getDimSize(0);
+    features = table.getDimSize(1);
+    tail = features % e.width();
+    depth = std::min(tile.depth(), features);
+    softcap = op->getAttrOfType<FloatAttr>("softcap")
+                  ? op->getAttrOfType<FloatAttr>("softcap").getValueAsDouble()
+                  : 0.0;
+    hasFixedPeak = softcap > 0 && softcap <= kBoundingSoftcap;
+    auto tokens = cast<RankedTensorType>(op->getOperand(0).getType());
+    staticTokens = tokens.isDynamicDim(0) ? 0 : tokens.getDimSize(0);
+  }
+
+  FailureOr<KernelShape> emitForward();
+  FailureOr<KernelShape> emitGradX();
+  FailureOr<KernelShape> emitGradW();
+
+private:
+  enum Operand { X, W, Targets, Lse, DNll };
+
+  ProductTile::Source matrix(Operand which) {
+    return tile.matrix(buffers.operand(which), e.i(features));
+  }
+  Val tokenCount() {
+    return staticTokens ? e.i(staticTokens) : e.numTokens();
+  }
+  KernelShape byTokens() const;
+  /// x [tokens][D] as the transposed right operand, all depths; `x` has one
+  /// set of panels per depth block.
+  void packRight(Operand which, Val row0, Val rows, int64_t rowLimit, TileB to);
+  TileB depthBlock(TileB all, Val k0, int64_t columns);
+  TileB allocateRight(int64_t columns);
+  /// c += left [rows][D] times the packed right operand.
+  void product(Operand left, Val row0, Val rows, TileB right, int64_t columns,
+               Val columnCount, TileC c);
+  /// c tanh(z / c), or z.
+  Val capped(Val z);
+  /// dz of one vector from the raw product.
+  Val gradient(Val raw, Val lse, Val dnll, Val isTarget);
+  /// Per-token vectors of a table, one lane per token, into scratch.
+  void gatherTokens(Val table, Val token0, Val tokens, Val to, bool integer);
+
+  Operation *op;
+  Emitter &e;
+  ProductTile tile;
+  DirectBuffers buffers;
+  int64_t words = 0, features = 0, tail = 0, depth = 0, staticTokens = 0;
+  double softcap = 0;
+  bool hasFixedPeak = false; ///< the softcap stands for the maximum
+  TileA leftRows;
+};
+
+KernelShape HeadKernel::byTokens() const {
+  KernelShape shape;
+  shape.items.tokensPerItem = staticTokens ? 0 : kTokens;
+  shape.items.multiplier =
+      staticTokens ? (staticTokens + kTokens - 1) / kTokens : 1;
+  shape.category = "head";
+  return shape;
+}
+
+TileB HeadKernel::allocateRight(int64_t columns) {
+  TileB first = tile.allocatePanels(depth, columns);
+  int64_t blocks = (features + depth - 1) / depth;
+  int64_t panels = roundUp(columns, first.columns) / first.columns;
+  // The later depth blocks follow the first one in scratch.
+  e.scratch((blocks - 1) * panels * first.panelStride * e.floatBytes());
+  return first;
+}
+
+TileB HeadKernel::depthBlock(TileB all, Val k0, int64_t columns) {
+  int64_t panels = roundUp(columns, all.columns) / all.columns;
+  return {e.addressF(all.ptr, k0 / static_cast<double>(depth) *
+                                  (panels * all.panelStride)),
+          all.panelStride, all.columns};
+}
+
+void HeadKernel::packRight(Operand which, Val row0, Val rows, int64_t rowLimit,
+                           TileB to) {
+  auto source = matrix(which);
+  e.loop(e.i(0), e.i(features), depth, [&](Val k0) {
+    Val k = e.min(e.i(features) - k0, e.i(depth));
+    tile.packPanelsTransposed(source, k0, k, row0, rows, tail,
+                              depthBlock(to, k0, rowLimit));
+  });
+}
+
+void HeadKernel::product(Operand left, Val row0, Val rows, TileB right,
+                         int64_t columns, Val columnCount, TileC c) {
+  auto source = matrix(left);
+  tile.clear(c, rows, columnCount);
+  e.loop(e.i(0), e.i(features), depth, [&](Val k0) {
+    Val k = e.min(e.i(features) - k0, e.i(depth));
+    tile.packRows(source, row0, rows, k0, k, tail, leftRows);
+    tile.multiply(leftRows, depthBlock(right, k0, columns), c, rows,
+                  columnCount, k);
+  });
+}
+
+Val HeadKernel::capped(Val z) {
+  return softcap > 0 ? e.tanh(z * (1.0 / softcap)) * softcap : z;
+}
+
+Val HeadKernel::gradient(Val raw, Val lse, Val dnll, Val isTarget) {
+  Val z = raw, slope;
+  if (softcap > 0) {
+    Val t = e.tanh(raw * (1.0 / softcap));
+    z = t * softcap;
+    slope = e.fma(-t, t, e.vec(1));
+  }
+  Val p = e.exp(z - lse);
+  p = e.select(isTarget, p - 1.0, p);
+  Val dz = p * dnll;
+  return softcap > 0 ? dz * slope : dz;
+}
+
+void HeadKernel::gatherTokens(Val table, Val token0, Val tokens, Val to,
+                              bool integer) {
+  // Lanes past the last token repeat it; what they make is never stored.
+  Type type = integer ? Type(e.builder().getI32Type()) : e.floatType();
+  e.loop(e.i(0), e.i(kTokens), 1, [&](Val t) {
+    e.store(e.load(type, table, token0 + e.min(t, tokens - 1.0)), to, t);
+  });
+}
+
+FailureOr<KernelShape> HeadKernel::emitForward() {
+  if (!buffers.isValid())
+    return failure();
+  leftRows = tile.allocateRows(kWords, depth);
+  TileB x = allocateRight(kTokens);
+  TileC z = tile.allocateC(kWords, kTokens);
+  Val peaks = e.scratch(kTokens * e.floatBytes());
+  Val sums = e.scratch(kTokens * e.floatBytes());
+  Val picked = e.scratch(kTokens * e.floatBytes());
+
+  e.loop(e.begin(), e.end(), 1, [&](Val item) {
+    Val token0 = item * kTokens;
+    Val tokens = e.min(tokenCount() - token0, e.i(kTokens));
+    packRight(X, token0, tokens, kTokens, x);
+    e.loop(e.i(0), e.i(kTokens), e.width(), [&](Val t) {
+      e.store(e.vec(hasFixedPeak ? softcap : kLowest), peaks, t);
+      e.store(e.vec(0), sums, t);
+    });
+    e.loop(e.i(0), e.i(words), kWords, [&](Val word0) {
+      Val count = e.min(e.i(words) - word0, e.i(kWords));
+      product(W, word0, count, x, kTokens, tokens, z);
+      // Two vectors of tokens at a time: independent chains of exp and tanh.
+      e.loop(e.i(0), tokens, e.width(), [&](Val t) {
+        Val peak = e.loadV(peaks, t);
+        Val sum = e.loadV(sums, t);
+        if (!hasFixedPeak) {
+          Val raw = e.loop(e.i(0), count, 1, {e.vec(kLowest)},
+                           [&](Val v, ArrayRef<Val> c) -> Emitter::Vals {
+                             return {e.max(c[0], e.loadV(z.ptr, v * z.stride + t))};
+                           })[0];
+          Val top = e.max(peak, capped(raw));
+          sum = sum * e.exp(peak - top);
+          e.store(top, peaks, t);
+          peak = top;
+        }
+        // Four partial sums, combined in a fixed order.
+        auto term = [&](Val v) {
+          Val value = capped(e.loadV(z.ptr, v * z.stride + t));
+          if (softcap > 0)
+            e.store(value, z.ptr, v * z.stride + t);
+          return e.exp(value - peak);
+        };
+        Val whole = count / 4.0 * 4.0;
+        Emitter::Vals four =
+            e.loop(e.i(0), whole, 4, {e.vec(0), e.vec(0), e.vec(0), e.vec(0)},
+                   [&](Val v, ArrayRef<Val> c) -> Emitter::Vals {
+                     Emitter::Vals next;
+                     for (int64_t j = 0; j < 4; ++j)
+                       next.push_back(c[j] + term(v + j));
+                     return next;
+                   });
+        Val part = (four[0] + four[1]) + (four[2] + four[3]);
+        part = e.loop(whole, count, 1, {part},
+                      [&](Val v, ArrayRef<Val> c) -> Emitter::Vals {
+                        return {c[0] + term(v)};
+                      })[0];
+        e.store(sum + part, sums, t);
+      });
+      e.loop(e.i(0), tokens, 1, [&](Val t) {
+        Val target = e.toI64(e.load(e.builder().getI32Type(),
+                                    buffers.operand(Targets), token0 + t));
+        e.ifThen((target >= word0) & (target < word0 + count), [&] {
+          e.store(e.loadF(z.ptr, (target - word0) * z.stride + t), picked, t);
+        });
+      });
+    });
+    e.loop(e.i(0), tokens, 1, [&](Val t) {
+      Val lse = e.loadF(peaks, t) + e.log(e.loadF(sums, t));
+      Val nll = lse - e.loadF(picked, t);
+      for (auto [k, value] : llvm::enumerate(std::initializer_list<Val>{nll, lse})) {
+        Val to = buffers.result(k);
+        if (!to)
+          continue;
+        Val out = value;
+        if (buffers.accumulates(k))
+          out = e.loadF(to, token0 + t) + out;
+        e.store(out, to, token0 + t);
+      }
+    });
+  });
+  return byTokens();
+}
+
+FailureOr<KernelShape> HeadKernel::emitGradX() {
+  if (!buffers.isValid())
+    return failure();
+  leftRows = tile.allocateRows(kWords, depth);
+  TileB x = allocateRight(kTokens);
+  TileB wPanels = tile.allocatePanels(kWords, features);
+  TileC z = tile.allocateC(kWords, kTokens);
+  TileC dx = tile.allocateC(kTokens, features);
+  Val lse = e.scratch(kTokens * e.floatBytes());
+  Val dnll = e.scratch(kTokens * e.floatBytes());
+  Val targets = e.scratch(kTokens * 4);
+  auto i32Vector = VectorType::get({e.width()}, e.builder().getI32Type());
+
+  e.loop(e.begin(), e.end(), 1, [&](Val item) {
+    Val token0 = item * kTokens;
+    Val tokens = e.min(tokenCount() - token0, e.i(kTokens));
+    packRight(X, token0, tokens, kTokens, x);
+    gatherTokens(buffers.operand(Lse), token0, tokens, lse, false);
+    gatherTokens(buffers.operand(DNll), token0, tokens, dnll, false);
+    gatherTokens(buffers.operand(Targets), token0, tokens, targets, true);
+    tile.clear(dx, tokens, e.i(features));
+    e.loop(e.i(0), e.i(words), kWords, [&](Val word0) {
+      Val count = e.min(e.i(words) - word0, e.i(kWords));
+      product(W, word0, count, x, kTokens, tokens, z);
+      e.loop(e.i(0), tokens, e.width(), [&](Val t) {
+        Val l = e.loadV(lse, t), d = e.loadV(dnll, t);
+        Val wanted = e.load(i32Vector, targets, t);
+        e.loop(e.i(0), count, 1, [&](Val v) {
+          Val at = v * z.stride + t;
+          Val isTarget = wanted == e.broadcast(e.toI32(word0 + v));
+          e.store(gradient(e.loadV(z.ptr, at), l, d, isTarget), z.ptr, at);
+        });
+      });
+      tile.packPanels(matrix(W), word0, count, e.i(0), e.i(features), tail,
+                      wPanels);
+      tile.multiply({z.ptr, 1, z.stride}, wPanels, dx, tokens, e.i(features),
+                    count);
+    });
+    storeTile(tile, e, dx, tokens, features, buffers.result(0),
+              token0 * features, e.i(features), buffers.accumulates(0));
+  });
+  return byTokens();
+}
+
+FailureOr<KernelShape> HeadKernel::emitGradW() {
+  if (!buffers.isValid())
+    return failure();
+  leftRows = tile.allocateRows(kTokens, depth);
+  TileB w = allocateRight(kWords);
+  TileB xPanels = tile.allocatePanels(kTokens, features);
+  TileC z = tile.allocateC(kTokens, kWords);
+  TileC dw = tile.allocateC(kWords, features);
+  Type i32 = e.builder().getI32Type();
+  Val lanes = e.iota(i32, e.width());
+
+  e.loop(e.begin(), e.end(), 1, [&](Val item) {
+    Val word0 = item * kWords;
+    Val count = e.min(e.i(words) - word0, e.i(kWords));
+    packRight(W, word0, count, kWords, w);
+    tile.clear(dw, count, e.i(features));
+    e.loop(e.i(0), tokenCount(), kTokens, [&](Val token0) {
+      Val tokens = e.min(tokenCount() - token0, e.i(kTokens));
+      product(X, token0, tokens, w, kWords, count, z);
+      e.loop(e.i(0), tokens, 1, [&](Val t) {
+        Val token = token0 + t;
+        Val lse = e.broadcast(e.loadF(buffers.operand(Lse), token));
+        Val dnll = e.broadcast(e.loadF(buffers.operand(DNll), token));
+        Val target = e.load(i32, buffers.operand(Targets), token);
+        e.loop(e.i(0), count, e.width(), [&](Val v) {
+          Val at = t * z.stride + v;
+          Val isTarget = lanes == e.broadcast(target - e.toI32(word0 + v));
+          e.store(gradient(e.loadV(z.ptr, at), lse, dnll, isTarget), z.ptr, at);
+        });
+      });
+      tile.packPanels(matrix(X), token0, tokens, e.i(0), e.i(features), tail,
+                      xPanels);
+      tile.multiply({z.ptr, 1, z.stride}, xPanels, dw, count, e.i(features),
+                    tokens);
+    });
+    storeTile(tile, e, dw, count, features, buffers.result(0),
+              word0 * features, e.i(features), buffers.accumulates(0));
+  });
+  KernelShape shape;
+  shape.items.multiplier = (words + kWords - 1) / kWords;
+  shape.category = "head";
+  return shape;
+}
+
+} // namespace
+
+FailureOr<KernelShape> emitLinearCrossEntropy(StructuredKernel kernel) {
+  return HeadKernel(kernel).emitForward();
+}
+FailureOr<KernelShape> emitLinearCrossEntropyGradX(StructuredKernel kernel) {
+  return HeadKernel(kernel).emitGradX();
+}
+FailureOr<KernelShape> emitLinearCrossEntropyGradW(StructuredKernel kernel) {
+  return HeadKernel(kernel).emitGradW();
+}
+
+} // namespace pg

@@ -1,0 +1,307 @@
+//===- MatmulKernel.cpp - products with prologue and epilogue --------------===//
+//
+// C[M][O] = A[M][K] B[K][O]; M or K may be the token axis, O is static.
+//
+// An item is a tile of rows x columns of C, numbered column block first, so a
+// thread's run of items reuses the packed B of one column block. Per item:
+//   1. clear the tile C in scratch
+//   2. for each block of k, in order: pack A (evaluating the prologue), pack B
+//      unless it is still there, multiply
+//   3. evaluate every yield from the tile (epilogue) and store it
+// The tile size depends on the static shape only.
+//
+//===----------------------------------------------------------------------===//
+#include "passes/cpu/ElementEvaluator.h"
+#include "passes/cpu/ProductTile.h"
+#include "passes/cpu/StructuredKernels.h"
+
+#include <array>
+
+using namespace mlir;
+
+namespace pg {
+namespace {
+
+/// Tokens of the entry length at which parallelism is judged, and the items
+/// wanted there.
+constexpr int64_t kTypicalTokens = 1024;
+constexpr int64_t kWantedItems = 16;
+/// Packed B of one column block, kept over all row blocks of a thread.
+constexpr int64_t kResidentBytes = 2 << 20;
+
+/// A reshape only renames the same memory.
+Value throughReshapes(Value value) {
+  while (auto reshape = value.getDefiningOp<ReshapeOp>())
+    value = reshape.getX();
+  return value;
+}
+
+class MatmulKernel {
+public:
+  MatmulKernel(StructuredKernel kernel)
+      : def(kernel.def), op(cast<MatmulOp>(kernel.op)), e(kernel.e), tile(e),
+        evaluator(e) {}
+
+  FailureOr<KernelShape> emit();
+
+private:
+  void chooseTile();
+  void emitItem(Val item, Val packedColumn);
+  void packA(Val row0, Val rows, Val k0, Val k);
+  void packB(Val k0, Val k, Val column0, Val columns, TileB to);
+  void emitEpilogue(Val row0, Val rows, Val column0, Val columns);
+  void emitYields(Val row, Val column, Val value, int64_t lanes);
+  /// Packed panels of k-block `k0` of the resident B.
+  TileB residentB(Val k0);
+  /// Reads an operand of the product through the evaluator (prologue).
+  ProductTile::Source operand(Value value);
+  /// Lanes of the last vector of a static extent.
+  int64_t tailOf(int64_t extent) { return extent % e.width(); }
+
+  KernelDefOp def;
+  MatmulOp op;
+  Emitter &e;
+  ProductTile tile;
+  ElementEvaluator evaluator;
+
+  bool tokenRows = false, tokenDepth = false;
+  int64_t staticRows = 0, staticDepth = 0, columnCount = 0;
+  int64_t tileRows = 0, tileColumns = 0, blockDepth = 0;
+  bool residentPanels = false;
+  Val rowCount, depthCount;
+  TileA a;
+  TileB strips, b;
+  TileC c;
+};
+
+FailureOr<KernelShape> MatmulKernel::emit() {
+  auto typeA = cast<RankedTensorType>(op.getA().getType());
+  auto type = cast<RankedTensorType>(op.getResult().getType());
+  if (type.isDynamicDim(1))
+    return op.emitOpError("expected a product with a static number of columns");
+  tokenRows = type.isDynamicDim(0);
+  int64_t depth = typeA.getDimSize(op.getTransposeA() ? 0 : 1);
+  tokenDepth = ShapedType::isDynamic(depth);
+  if (tokenDepth && (!op.getTransposeA() || op.getTransposeB()))
+    return op.emitOpError(
+        "expected a contraction over tokens as a^T b, both by rows");
+  if (tokenRows && op.getTransposeA())
+    return op.emitOpError("expected tokens in the rows of the left operand");
+  staticRows = tokenRows ? 0 : type.getDimSize(0);
+  staticDepth = tokenDepth ? 0 : depth;
+  columnCount = type.getDimSize(1);
+  auto yield = cast<YieldOp>(def.getBody().front().getTerminator());
+  for (Value value : yield.getValues()) {
+    auto yielded = cast<RankedTensorType>(value.getType());
+    if (yielded.getRank() < 1 || yielded.getDimSize(0) != type.getDimSize(0) ||
+        elementsPerToken(yielded) != elementsPerToken(type))
+      return op.emitOpError("expected results of the product's shape, got ")
+             << yielded;
+  }
+
+  chooseTile();
+  evaluator.bindArguments(def);
+  rowCount = tokenRows ? e.numTokens() : e.i(staticRows);
+  depthCount = tokenDepth ? e.numTokens() : e.i(staticDepth);
+  c = tile.allocateC(tileRows, tileColumns);
+  if (op.getTransposeA()) {
+    strips = tile.allocateStrips(blockDepth, tileRows);
+    a = strips.asRows();
+  } else {
+    a = tile.allocateRows(tileRows, blockDepth);
+  }
+  b = tile.allocatePanels(blockDepth, tileColumns);
+  if (residentPanels) {
+    // The blocks after the first follow it in scratch.
+    int64_t panels = roundUp(tileColumns, b.columns) / b.columns;
+    int64_t blocks = (staticDepth + blockDepth - 1) / blockDepth;
+    e.scratch((blocks - 1) * panels * b.panelStride * e.floatBytes());
+  }
+
+  e.loop(e.begin(), e.end(), 1, {e.i(-1)},
+         [&](Val item, ArrayRef<Val> carried) -> Emitter::Vals {
+           Val rowBlocks = e.ceilDiv(rowCount, tileRows);
+           emitItem(item, carried[0]);
+           return {item / rowBlocks};
+         });
+  if (evaluator.failed())
+    return failure();
+
+  KernelShape shape;
+  int64_t columnBlocks = (columnCount + tileColumns - 1) / tileColumns;
+  shape.items.tokensPerItem = tokenRows ? tileRows : 0;
+  shape.items.multiplier =
+      columnBlocks *
+      (tokenRows ? 1 : (staticRows + tileRows - 1) / tileRows);
+  shape.category = "matmul";
+  return shape;
+}
+
+void MatmulKernel::chooseTile() {
+  // From large to small: the first with enough items, else the smallest.
+  static constexpr std::array<std::pair<int64_t, int64_t>, 6> kTiles = {
+      {{256, 256}, {128, 256}, {128, 128}, {64, 128}, {64, 64}, {32, 64}}};
+  int64_t rows = tokenRows ? kTypicalTokens : staticRows;
+  for (auto [tileR, tileC] : kTiles) {
+    tileRows = std::min(tileR, roundUp(rows, tile.microRows()));
+    tileColumns = std::min(tileC, roundUp(columnCount, tile.panelColumns()));
+    int64_t items = ((rows + tileRows - 1) / tileRows) *
+                    ((columnCount + tileColumns - 1) / tileColumns);
+    if (items >= kWantedItems)
+      break;
+  }
+  blockDepth = tokenDepth ? tile.depth() : std::min(tile.depth(), staticDepth);
+  residentPanels = !tokenDepth && roundUp(staticDepth, tile.depth()) *
+                                          tileColumns * e.floatBytes() <=
+                                      kResidentBytes;
+}
+
+ProductTile::Source MatmulKernel::operand(Value value) {
+  auto type = cast<RankedTensorType>(value.getType());
+  int64_t extent = type.getDimSize(1);
+  if (auto argument = dyn_cast<BlockArgument>(throughReshapes(value))) {
+    int64_t buffer = llvm::count_if(
+        def.getBody().front().getArguments().take_front(argument.getArgNumber()),
+        [](BlockArgument a) { return isa<RankedTensorType>(a.getType()); });
+    return tile.matrix(e.buffer(buffer), e.i(extent));
+  }
+  return [this, value, extent](Val row, Val column, int64_t lanes) {
+    ElementEvaluator::Scope scope(evaluator,
+                                  e.builder().getInsertionBlock());
+    Coords at{Coord::at(row),
+              Coord::lanesAt(column, 0, extent, e.width())};
+    if (lanes == 1) {
+      at[1].lanes = false;
+      return e.broadcast(evaluator.evaluate(value, at), 1);
+    }
+    return evaluator.evaluate(value, at, lanes);
+  };
+}
+
+void MatmulKernel::packA(Val row0, Val rows, Val k0, Val k) {
+  if (op.getTransposeA())
+    tile.packPanels(operand(op.getA()), k0, k, row0, rows, tailOf(staticRows),
+                    strips);
+  else
+    tile.packRows(operand(op.getA()), row0, rows, k0, k, tailOf(staticDepth),
+                  a);
+}
+
+void MatmulKernel::packB(Val k0, Val k, Val column0, Val columns, TileB to) {
+  if (op.getTransposeB())
+    tile.packPanelsTransposed(operand(op.getB()), k0, k, column0, columns,
+                              tailOf(staticDepth), to);
+  else
+    tile.packPanels(operand(op.getB()), k0, k, column0, columns,
+                    tailOf(columnCount), to);
+}
+
+TileB MatmulKernel::residentB(Val k0) {
+  if (!residentPanels)
+    return b;
+  int64_t panels = roundUp(tileColumns, b.columns) / b.columns;
+  return {e.addressF(b.ptr, k0 / blockDepth * (panels * b.panelStride)),
+          b.panelStride, b.columns};
+}
+
+void MatmulKernel::emitItem(Val item, Val packedColumn) {
+  Val rowBlocks = e.ceilDiv(rowCount, tileRows);
+  Val columnBlock = item / rowBlocks;
+  Val row0 = item % rowBlocks * tileRows, column0 = columnBlock * tileColumns;
+  Val rows = e.min(rowCount - row0, e.i(tileRows));
+  Val columns = e.min(e.i(columnCount) - column0, e.i(tileColumns));
+
+  tile.clear(c, rows, columns);
+  e.loop(e.i(0), depthCount, blockDepth, [&](Val k0) {
+    Val k = e.min(depthCount - k0, e.i(blockDepth));
+    packA(row0, rows, k0, k);
+    TileB panels = residentB(k0);
+    if (residentPanels)
+      e.ifThen(columnBlock != packedColumn,
+               [&] { packB(k0, k, column0, columns, panels); });
+    else
+      packB(k0, k, column0, columns, panels);
+    tile.multiply(a, panels, c, rows, columns, k);
+  });
+  emitEpilogue(row0, rows, column0, columns);
+}
+
+void MatmulKernel::emitEpilogue(Val row0, Val rows, Val column0, Val columns) {
+  e.loop(e.i(0), rows, 1, [&](Val r) {
+    Val row = row0 + r;
+    tile.columnsLoop(columns, tailOf(columnCount), [&](Val at, int64_t lanes) {
+      Val value = e.load(e.vecType(lanes), c.ptr, r * c.stride + at);
+      emitYields(row, column0 + at, value, lanes);
+    });
+  });
+}
+
+void MatmulKernel::emitYields(Val row, Val column, Val value, int64_t lanes) {
+  auto yield = cast<YieldOp>(def.getBody().front().getTerminator());
+  int64_t firstYield = 0;
+  for (BlockArgument argument : def.getBody().front().getArguments())
+    firstYield += isa<RankedTensorType>(argument.getType());
+
+  // What a yield stores: under reshapes of whole rows, the matrix itself.
+  auto storedValue = [&](Value yielded) {
+    Value plain = throughReshapes(yielded);
+    return plain.getType() == op.getResult().getType() ? plain : yielded;
+  };
+  // Coordinates of flat column `first` of one row, the last dimension in lanes.
+  auto coordinates = [&](RankedTensorType type, Val flat, bool inLanes) {
+    Coords at{Coord::at(row)};
+    SmallVector<Coord, 4> inner;
+    Val rest = flat;
+    for (int64_t d = type.getRank() - 1; d >= 1; --d) {
+      int64_t size = type.getDimSize(d);
+      Val index = d == 1 ? rest : rest % size;
+      if (d > 1)
+        rest = rest / static_cast<double>(size);
+      bool last = d == type.getRank() - 1;
+      inner.push_back(inLanes && last
+                          ? Coord::lanesAt(index, 0, size, e.width())
+                          : Coord::at(index, 0, size));
+    }
+    at.append(inner.rbegin(), inner.rend());
+    return at;
+  };
+
+  // One scope per vector, so that all yields share what they have in common;
+  // shapes whose rows are cut inside a vector go element by element.
+  auto emitOne = [&](Val flat, Val product, bool inLanes,
+                     function_ref<bool(RankedTensorType)> wanted) {
+    ElementEvaluator::Scope scope(evaluator, e.builder().getInsertionBlock());
+    evaluator.bindCurrent(op.getResult(), product);
+    for (auto [k, yielded] : llvm::enumerate(yield.getValues())) {
+      Value result = storedValue(yielded);
+      auto type = cast<RankedTensorType>(result.getType());
+      if (!wanted(type))
+        continue;
+      Coords at = coordinates(type, flat, inLanes);
+      Val v = evaluator.evaluate(result, at, inLanes ? lanes : 1);
+      evaluator.storeYield(v, type, e.buffer(firstYield + k), at,
+                           def.getModes()[k]);
+    }
+  };
+  auto wholeInLanes = [&](RankedTensorType type) {
+    return lanes > 1 &&
+           (type.getRank() == 2 || (type.getRank() > 2 &&
+                                    type.getShape().back() % e.width() == 0));
+  };
+  emitOne(column, value, true, wholeInLanes);
+  bool anyScalar = llvm::any_of(yield.getValues(), [&](Value v) {
+    return !wholeInLanes(cast<RankedTensorType>(storedValue(v).getType()));
+  });
+  if (anyScalar)
+    for (int64_t lane = 0; lane < lanes; ++lane)
+      emitOne(column + lane, e.lane(value, lane), false,
+              [&](RankedTensorType type) { return !wholeInLanes(type); });
+}
+
+} // namespace
+
+FailureOr<KernelShape> emitMatmul(StructuredKernel kernel) {
+  return MatmulKernel(kernel).emit();
+}
+
+} // namespace pg

@@ -1,0 +1,58 @@
+//===- StructuredKernels.cpp - choice of the emitter -----------------------===//
+#include "passes/cpu/StructuredKernels.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+
+namespace pg {
+
+/// A static matrix transposed as a whole, which a row loop would do slowly.
+static bool isMatrixTranspose(TransposeOp op) {
+  auto type = cast<RankedTensorType>(op.getX().getType());
+  return type.hasStaticShape() && type.getRank() == 2 &&
+         isa<Float32Type, Float64Type>(type.getElementType()) &&
+         op.getPermutation()[0] == 1;
+}
+
+Operation *findStructuredOp(KernelDefOp def) {
+  Block &body = def.getBody().front();
+  for (Operation &op : body)
+    if (isa<MatmulOp, AttentionOp, AttentionGradOp, LinearCrossEntropyOp,
+            LinearCrossEntropyGradXOp, LinearCrossEntropyGradWOp>(op))
+      return &op;
+  if (auto transpose = dyn_cast<TransposeOp>(body.front()))
+    if (transpose->getNextNode() == body.getTerminator() &&
+        body.getTerminator()->getNumOperands() == 1 &&
+        isa<BlockArgument>(transpose.getX()) && isMatrixTranspose(transpose))
+      return transpose;
+  return nullptr;
+}
+
+FailureOr<KernelShape> emitStructuredKernel(KernelDefOp def, ModuleOp module,
+                                            const CpuTarget &target) {
+  Operation *op = findStructuredOp(def);
+  Type element = getElementTypeOrSelf(op->getOperand(0).getType());
+  if (!isa<Float32Type, Float64Type>(element))
+    return op->emitOpError("expected f32 or f64 operands on this target, got ")
+           << element;
+  Emitter emitter(module, def.getSymName(), def.getLoc(), element, target);
+  StructuredKernel kernel{def, op, emitter};
+  auto shape =
+      llvm::TypeSwitch<Operation *, FailureOr<KernelShape>>(op)
+          .Case<MatmulOp>([&](auto) { return emitMatmul(kernel); })
+          .Case<TransposeOp>([&](auto) { return emitTranspose(kernel); })
+          .Case<AttentionOp>([&](auto) { return emitAttention(kernel); })
+          .Case<AttentionGradOp>([&](auto) { return emitAttentionGrad(kernel); })
+          .Case<LinearCrossEntropyOp>(
+              [&](auto) { return emitLinearCrossEntropy(kernel); })
+          .Case<LinearCrossEntropyGradXOp>(
+              [&](auto) { return emitLinearCrossEntropyGradX(kernel); })
+          .Default([&](auto) { return emitLinearCrossEntropyGradW(kernel); });
+  if (failed(shape))
+    return failure();
+  shape->scratchBytes = emitter.finish();
+  return shape;
+}
+
+} // namespace pg

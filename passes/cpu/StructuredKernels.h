@@ -1,0 +1,50 @@
+//===- StructuredKernels.h - kernels with a shape of their own -------------===//
+//
+// One emitter per structured op. A kernel_def with such an op (or with nothing
+// but one static 2-D transpose) is emitted here; every other one is a row
+// kernel.
+//
+//===----------------------------------------------------------------------===//
+#ifndef PG_PASSES_CPU_STRUCTUREDKERNELS_H
+#define PG_PASSES_CPU_STRUCTUREDKERNELS_H
+
+#include "dialect/Pg.h"
+#include "passes/cpu/Emitter.h"
+
+#include "mlir/Pass/Pass.h"
+
+#include <memory>
+
+namespace pg {
+
+/// Everything an emitter of a structured kernel is given.
+struct StructuredKernel {
+  KernelDefOp def;
+  mlir::Operation *op; ///< the structured op, or the lone transpose
+  Emitter &e;
+};
+
+/// The op of `def` that has an emitter here; null for a row kernel.
+mlir::Operation *findStructuredOp(KernelDefOp def);
+
+/// Emits `def` as function `@<its symbol>` into `module`; `def` must have a
+/// structured op. An unsupported form is reported at the op.
+mlir::FailureOr<KernelShape> emitStructuredKernel(KernelDefOp def,
+                                                  mlir::ModuleOp module,
+                                                  const CpuTarget &target);
+
+// One per kernel shape; each sets items and category, the dispatcher the rest.
+mlir::FailureOr<KernelShape> emitMatmul(StructuredKernel kernel);
+mlir::FailureOr<KernelShape> emitTranspose(StructuredKernel kernel);
+mlir::FailureOr<KernelShape> emitAttention(StructuredKernel kernel);
+mlir::FailureOr<KernelShape> emitAttentionGrad(StructuredKernel kernel);
+mlir::FailureOr<KernelShape> emitLinearCrossEntropy(StructuredKernel kernel);
+mlir::FailureOr<KernelShape> emitLinearCrossEntropyGradX(StructuredKernel kernel);
+mlir::FailureOr<KernelShape> emitLinearCrossEntropyGradW(StructuredKernel kernel);
+
+/// `--pg-cpu-prepare`: see CpuPrepare.cpp.
+std::unique_ptr<mlir::Pass> createCpuPreparePass();
+
+} // namespace pg
+
+#endif // PG_PASSES_CPU_STRUCTUREDKERNELS_H
