@@ -1,0 +1,198 @@
+//===- Build.cpp - from YAML (or a dump) through the phases -----------------===//
+#include "tools/pgc/Tool.h"
+
+#include "dialect/Pg.h"
+#include "passes/cpu/StructuredKernels.h"
+#include "passes/pipeline/Pipelines.h"
+
+#include "mlir/Dialect/Func/Extensions/InlinerExtension.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Config/llvm-config.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <chrono>
+#include <thread>
+
+namespace pg::tool {
+namespace {
+
+class Stopwatch {
+public:
+  double lap() {
+    auto now = std::chrono::steady_clock::now();
+    double seconds = std::chrono::duration<double>(now - last).count();
+    last = now;
+    return seconds;
+  }
+
+private:
+  std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
+};
+
+int fail(int code, const llvm::Twine &message) {
+  llvm::errs() << "pgc: " << message << "\n";
+  return code;
+}
+
+/// Writes NN-phase.mlir so that a listing shows the order.
+int dumpPhase(const BuildOptions &options, mlir::ModuleOp module,
+              llvm::StringRef phase, size_t number) {
+  if (options.dumpDirectory.empty())
+    return kOk;
+  if (std::error_code error =
+          llvm::sys::fs::create_directories(options.dumpDirectory))
+    return fail(kIo, "cannot create '" + options.dumpDirectory + "': " + error.message());
+  std::string path = (options.dumpDirectory + "/" +
+                      (number < 10 ? "0" : "") + llvm::Twine(number) + "-" + phase + ".mlir")
+                         .str();
+  std::error_code error;
+  llvm::raw_fd_ostream stream(path, error);
+  if (error)
+    return fail(kIo, "cannot write '" + path + "': " + error.message());
+  mlir::OpPrintingFlags flags;
+  flags.enableDebugInfo(true);
+  module.print(stream, flags);
+  return kOk;
+}
+
+mlir::LogicalResult prepareForCpu(mlir::ModuleOp module) {
+  auto manager = mlir::PassManager::on<mlir::ModuleOp>(module.getContext());
+  manager.addPass(createCpuPreparePass());
+  return manager.run(module);
+}
+
+/// "cpu" or "cpu:x86-64-v3"; anything else is a usage error.
+int chooseTarget(const std::string &text, cpu::Target &target) {
+  auto [kind, level] = llvm::StringRef(text).split(':');
+  if (kind != "cpu")
+    return fail(kUsage, "unknown target '" + text +
+                            "': expected cpu or cpu:<level>, with level x86-64-v2, "
+                            "x86-64-v3, x86-64-v4 or native");
+  if (level.empty()) {
+    target = cpu::hostTarget();
+    return kOk;
+  }
+  mlir::FailureOr<cpu::Target> named = cpu::namedTarget(level);
+  if (mlir::failed(named))
+    return fail(kUsage, "unknown CPU level '" + level +
+                            "': expected x86-64-v2, x86-64-v3, x86-64-v4 or native");
+  target = *named;
+  return kOk;
+}
+
+} // namespace
+
+std::string versionText() {
+  return std::string("pgc ") + PG_VERSION + " (LLVM " + LLVM_VERSION_STRING + ")";
+}
+
+void addBuildFlags(CLI::App &verb, BuildOptions &options) {
+  verb.add_option("model", options.sources.modelPath, "model file (YAML), or IR with --start-at")
+      ->required();
+  verb.add_option("--recipe", options.sources.recipePath, "recipe file (YAML)");
+  verb.add_option("--set", options.sources.sets,
+                  "override a value: dims.D=256, options.softcap=15, recipe.schedule.steps=100")
+      ->allow_extra_args(false);
+  verb.add_option("--target", options.target, "cpu or cpu:<level> (x86-64-v2, -v3, -v4, native)");
+  verb.add_option("--max-tokens", options.sources.maxTokens,
+                  "most packed tokens of one run (default: the recipe's batch)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
+  verb.add_option("--memory-limit", options.memoryLimit,
+                  "arena bytes the plan may use; more is recomputed, results stay the same")
+      ->check(CLI::NonNegativeNumber);
+  verb.add_option("--precision", options.sources.precision, "f32 or f64 (default: the recipe's, else f32)")
+      ->check(CLI::IsMember({"f32", "f64"}));
+  verb.add_option("--jobs", options.jobs, "code generation threads (default: all cores)")
+      ->check(CLI::NonNegativeNumber);
+}
+
+Session::Session() {
+  // A message is about the user's file; the operation would be a page of IR.
+  mlirContext.printOpOnDiagnostic(false);
+  mlir::DialectRegistry registry;
+  registry.insert<PgDialect, mlir::func::FuncDialect>();
+  mlir::func::registerInlinerExtension(registry);
+  mlirContext.appendDialectRegistry(registry);
+  mlirContext.loadAllAvailableDialects();
+  handler = std::make_unique<mlir::SourceMgrDiagnosticHandler>(sources, &mlirContext);
+}
+Session::~Session() = default;
+
+int buildProgram(Session &session, const BuildOptions &options, Build &build) {
+  Stopwatch watch;
+  size_t number = 0;
+  std::string phase = options.startAt.empty() ? "spec" : options.startAt;
+  for (const std::string &path : {options.sources.modelPath, options.sources.recipePath})
+    if (std::error_code error; !path.empty() && (error = llvm::sys::fs::access(
+                                                     path, llvm::sys::fs::AccessMode::Exist)))
+      return fail(kIo, "cannot open '" + path + "': " + error.message());
+  if (options.startAt.empty()) {
+    mlir::FailureOr<frontend::Built> built =
+        frontend::build(session.context(), options.sources);
+    if (mlir::failed(built))
+      return kInvalid;
+    build.module = std::move(built->module);
+    build.parts.spec = std::move(built->spec);
+    build.parts.recipe = std::move(built->recipe);
+  } else {
+    if (!llvm::is_contained(pipelinePhases(), phase))
+      return fail(kUsage, "unknown phase '" + phase + "': expected one of " +
+                              llvm::join(pipelinePhases(), ", "));
+    build.module = mlir::parseSourceFile<mlir::ModuleOp>(options.sources.modelPath,
+                                                         &session.context());
+    if (!build.module)
+      return kInvalid;
+    if (phase == "decomposed")
+      build.parts.program = canonicalText(*build.module);
+  }
+  build.times.emplace_back(phase, watch.lap());
+  if (int code = dumpPhase(options, *build.module, phase, number++))
+    return code;
+  if (options.stopAfter == phase)
+    return kOk;
+
+  if (int code = chooseTarget(options.target, build.parts.target))
+    return code;
+  PipelineOptions pipeline;
+  if (auto precision = (*build.module)->getAttrOfType<mlir::StringAttr>("pg.precision"))
+    pipeline.precision = precision.getValue().str();
+  pipeline.memoryLimit = options.memoryLimit;
+  pipeline.prepareTarget = prepareForCpu;
+  std::string last =
+      llvm::is_contained(pipelinePhases(), options.stopAfter) ? options.stopAfter : "planned";
+  int dumped = kOk;
+  mlir::LogicalResult ran = runPipeline(
+      *build.module, phase, last, pipeline, [&](llvm::StringRef finished) {
+        build.times.emplace_back(finished.str(), watch.lap());
+        if (finished == "decomposed")
+          build.parts.program = canonicalText(*build.module);
+        if (!dumped)
+          dumped = dumpPhase(options, *build.module, finished, number++);
+        watch.lap();
+      });
+  if (mlir::failed(ran))
+    return kInvalid;
+  return dumped;
+}
+
+int lowerProgram(const BuildOptions &options, Build &build) {
+  Stopwatch watch;
+  int jobs = options.jobs ? options.jobs
+                          : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  mlir::FailureOr<cpu::EmittedCode> code =
+      cpu::emitCpu(*build.module, build.parts.target, jobs);
+  if (mlir::failed(code))
+    return kInternal;
+  build.parts.code = std::move(*code);
+  build.times.emplace_back("lowered", watch.lap());
+  return kOk;
+}
+
+} // namespace pg::tool

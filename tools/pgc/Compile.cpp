@@ -1,0 +1,85 @@
+//===- Compile.cpp - pgc compile ---------------------------------------------===//
+#include "tools/pgc/Tool.h"
+
+#include "passes/pipeline/Pipelines.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
+
+namespace pg::tool {
+namespace {
+
+struct CompileOptions : BuildOptions {
+  std::string output;
+};
+
+void printTimes(const PhaseTimes &times) {
+  double total = 0;
+  for (const auto &[phase, seconds] : times)
+    total += seconds;
+  for (const auto &[phase, seconds] : times)
+    llvm::errs() << llvm::format("  %-12s %7.3f s  %5.1f %%\n", phase.c_str(), seconds,
+                                 100 * seconds / total);
+  llvm::errs() << llvm::format("  %-12s %7.3f s\n", "total", total);
+}
+
+int compile(CompileOptions options) {
+  bool stops = llvm::is_contained(pipelinePhases(), options.stopAfter);
+  if (!stops && options.stopAfter != "packaged") {
+    llvm::errs() << "pgc: unknown phase '" << options.stopAfter << "': expected one of "
+                 << llvm::join(pipelinePhases(), ", ") << ", packaged\n";
+    return kUsage;
+  }
+  if (!stops && options.output.empty()) {
+    llvm::errs() << "pgc: compile needs -o X.pgx (or --stop-after PHASE)\n";
+    return kUsage;
+  }
+  Session session;
+  Build build;
+  if (int code = buildProgram(session, options, build))
+    return code;
+  if (stops) {
+    mlir::OpPrintingFlags flags;
+    flags.enableDebugInfo(false);
+    build.module->print(llvm::outs(), flags);
+    if (options.timing)
+      printTimes(build.times);
+    return kOk;
+  }
+  if (int code = lowerProgram(options, build))
+    return code;
+  PhaseTimes times = std::move(build.times);
+  build.parts.compiler = versionText();
+  mlir::FailureOr<rt::Package> package =
+      buildPackage(*build.module, std::move(build.parts));
+  if (mlir::failed(package))
+    return kInternal;
+  if (rt::Status status = rt::writePackage(*package, options.output); !status) {
+    llvm::errs() << "pgc: " << status.message() << "\n";
+    return static_cast<int>(status.code());
+  }
+  if (options.timing)
+    printTimes(times);
+  return kOk;
+}
+
+} // namespace
+
+void addCompile(CLI::App &app, int &exitCode) {
+  CLI::App *verb = app.add_subcommand("compile", "compile a model (and a recipe) into a package");
+  auto options = std::make_shared<CompileOptions>();
+  addBuildFlags(*verb, *options);
+  verb->add_option("-o,--output", options->output, "package to write");
+  verb->add_option("--stop-after", options->stopAfter,
+                   "print the IR after this phase: spec, inlined, derived, decomposed, fused, "
+                   "outlined, planned");
+  verb->add_option("--start-at", options->startAt, "the input is IR printed after this phase");
+  verb->add_option("--dump-ir", options->dumpDirectory, "write the IR after every phase here");
+  verb->add_flag("--timing", options->timing, "time by phase, on stderr");
+  verb->footer("Example: pgc compile models/pr1693.model.yaml --set dims.D=256 -o small.pgx");
+  verb->callback([options, &exitCode] { exitCode = compile(*options); });
+}
+
+} // namespace pg::tool
