@@ -1,0 +1,212 @@
+//===- main.cpp - speed of the structured kernels --------------------------===//
+//
+// Prints, for each kernel and shape, useful operations per second on one thread
+// and the ratio to register-only fused multiply-adds in the same run (README).
+//
+//===----------------------------------------------------------------------===//
+#include "../../unit/cpu/KernelRunner.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <time.h>
+
+using namespace pg::test;
+
+double fmaRounds(int64_t rounds);
+
+namespace {
+
+/// Processor time of the calling thread, so that other work on the machine
+/// counts only through shared caches and clocks.
+double threadSeconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+double secondsOf(const std::function<void()> &work) {
+  double start = threadSeconds();
+  work();
+  return threadSeconds() - start;
+}
+
+double peak = 0;
+int64_t vectorBytes = 64;
+
+void measurePeak() {
+  double flops = 0;
+  for (int k = 0; k < 20; ++k) {
+    double seconds = secondsOf([&] { flops = fmaRounds(2'000'000); });
+    peak = std::max(peak, flops / seconds);
+  }
+}
+
+/// Best of at least five runs and a third of a second.
+void report(const std::string &name, double flops,
+            const std::function<void()> &work) {
+  work();
+  double best = 1e30, total = 0;
+  for (int k = 0; k < 5 || total < 0.3; ++k) {
+    double seconds = secondsOf(work);
+    best = std::min(best, seconds);
+    total += seconds;
+  }
+  measurePeak();
+  std::printf("%-44s %8.3f ms %7.1f GF/s %5.1f %%\n", name.c_str(), best * 1e3,
+              flops / best * 1e-9, 100 * flops / best / peak);
+  std::fflush(stdout);
+}
+
+std::string matrix(int64_t rows, int64_t columns) {
+  return "tensor<" + (rows < 0 ? std::string("?") : std::to_string(rows)) +
+         "x" + std::to_string(columns) + "xf32>";
+}
+
+void product(const char *name, int64_t n, std::string a, std::string b,
+             std::string c, std::string flags, int64_t sizeA, int64_t sizeB,
+             int64_t sizeC, double flops) {
+  KernelRunner kernel("pg.kernel_def @k attributes {modes = array<i64: 0>} "
+                      "{\n^bb0(%a: " +
+                          a + ", %b: " + b + "):\n %c = pg.matmul %a, %b " +
+                          flags + " : " + a + ", " + b + " -> " + c +
+                          "\n pg.yield %c : " + c + "\n}\n",
+                      vectorBytes);
+  if (!kernel.isReady())
+    return;
+  auto left = noise<float>(sizeA, 1), right = noise<float>(sizeB, 2);
+  std::vector<float> out(sizeC);
+  PackedBatch batch(n, {}, {});
+  report(name, flops, [&] {
+    kernel.run({left.data(), right.data(), out.data()}, batch.view);
+  });
+}
+
+void products(int64_t n, int64_t in, int64_t out) {
+  double flops = 2.0 * n * in * out;
+  std::string size = std::to_string(n) + " x " + std::to_string(out) + " x " +
+                     std::to_string(in);
+  product(("forward  x w^T    " + size).c_str(), n, matrix(-1, in),
+          matrix(out, in), matrix(-1, out), "{transpose_b}", n * in, in * out,
+          n * out, flops);
+  product(("dX       dy w     " + size).c_str(), n, matrix(-1, out),
+          matrix(out, in), matrix(-1, in), "", n * out, in * out, n * in,
+          flops);
+  product(("dW       dy^T x   " + size).c_str(), n, matrix(-1, out),
+          matrix(-1, in), matrix(out, in), "{transpose_a}", n * out, n * in,
+          in * out, flops);
+}
+
+void attention(int64_t n, int64_t heads, int64_t groups, int64_t d) {
+  auto tensor = [](int64_t h, int64_t w) {
+    return "tensor<?x" + std::to_string(h) + "x" + std::to_string(w) + "xf32>";
+  };
+  std::string q = tensor(heads, d), k = tensor(groups, d);
+  std::string l = "tensor<?x" + std::to_string(heads) + "xf32>";
+  std::string attributes = "<{scale = 0.125 : f64}>";
+  KernelRunner forward(
+      "pg.kernel_def @k attributes {modes = array<i64: 0, 0>} {\n^bb0(%q: " +
+          q + ", %k: " + k + ", %v: " + k +
+          "):\n %o, %l = \"pg.attention\"(%q, %k, %v) " + attributes + " : (" +
+          q + ", " + k + ", " + k + ") -> (" + q + ", " + l +
+          ")\n pg.yield %o, %l : " + q + ", " + l + "\n}\n",
+      vectorBytes);
+  KernelRunner grad(
+      "pg.kernel_def @k attributes {modes = array<i64: 0, 0, 0>} {\n^bb0(%q: " +
+          q + ", %k: " + k + ", %v: " + k + ", %d: " + q + ", %l: " + l +
+          ", %e: " + l +
+          "):\n %a, %b, %c = \"pg.attention_grad\"(%q, %k, %v, %d, %l, %e) " +
+          attributes + " : (" + q + ", " + k + ", " + k + ", " + q + ", " + l +
+          ", " + l + ") -> (" + q + ", " + k + ", " + k +
+          ")\n pg.yield %a, %b, %c : " + q + ", " + k + ", " + k + "\n}\n",
+      vectorBytes);
+  if (!forward.isReady() || !grad.isReady())
+    return;
+  auto qs = noise<float>(n * heads * d, 1), ks = noise<float>(n * groups * d, 2);
+  auto vs = noise<float>(n * groups * d, 3), ds = noise<float>(n * heads * d, 4);
+  std::vector<float> out(qs.size()), lse(n * heads), dq(qs.size()),
+      dk(ks.size()), dv(ks.size());
+  PackedBatch batch(n, {}, {});
+  double pairs = 0.5 * n * (n + 1.0) * heads;
+  std::string size = std::to_string(n) + ", " + std::to_string(heads) + "/" +
+                     std::to_string(groups) + " x " + std::to_string(d);
+  report("attention forward " + size, 4 * pairs * d, [&] {
+    forward.run({qs.data(), ks.data(), vs.data(), out.data(), lse.data()},
+                batch.view);
+  });
+  report("attention grad    " + size, 10 * pairs * d, [&] {
+    grad.run({qs.data(), ks.data(), vs.data(), ds.data(), lse.data(),
+              lse.data(), dq.data(), dk.data(), dv.data()},
+             batch.view);
+  });
+}
+
+void head(int64_t n, int64_t words, int64_t width) {
+  std::string x = matrix(-1, width), w = matrix(words, width);
+  std::string f = "tensor<?xf32>", i = "tensor<?xi32>";
+  std::string attributes = "<{softcap = 30.0 : f64}>";
+  KernelRunner forward(
+      "pg.kernel_def @k attributes {modes = array<i64: 0, 0>} {\n^bb0(%x: " +
+          x + ", %w: " + w + ", %t: " + i +
+          "):\n %n, %l = \"pg.linear_cross_entropy\"(%x, %w, %t) " +
+          attributes + " : (" + x + ", " + w + ", " + i + ") -> (" + f + ", " +
+          f + ")\n pg.yield %n, %l : " + f + ", " + f + "\n}\n",
+      vectorBytes);
+  auto text = [&](const std::string &op, const std::string &result) {
+    return "pg.kernel_def @k attributes {modes = array<i64: 0>} {\n^bb0(%x: " +
+           x + ", %w: " + w + ", %t: " + i + ", %l: " + f + ", %d: " + f +
+           "):\n %r = \"pg." + op + "\"(%x, %w, %t, %l, %d) " + attributes +
+           " : (" + x + ", " + w + ", " + i + ", " + f + ", " + f + ") -> " +
+           result + "\n pg.yield %r : " + result + "\n}\n";
+  };
+  KernelRunner gradX(text("linear_cross_entropy_grad_x", x), vectorBytes);
+  KernelRunner gradW(text("linear_cross_entropy_grad_w", w), vectorBytes);
+  if (!forward.isReady() || !gradX.isReady() || !gradW.isReady())
+    return;
+  auto xs = noise<float>(n * width, 1), ws = noise<float>(words * width, 2);
+  std::vector<int32_t> targets(n, 7);
+  std::vector<float> nll(n), lse(n), dnll(n, 1.0f), dx(xs.size()),
+      dw(ws.size());
+  PackedBatch batch(n, {}, {});
+  double flops = 2.0 * n * words * width;
+  std::string size = std::to_string(n) + " x " + std::to_string(words) + " x " +
+                     std::to_string(width);
+  report("head forward " + size, flops, [&] {
+    forward.run({xs.data(), ws.data(), targets.data(), nll.data(), lse.data()},
+                batch.view);
+  });
+  report("head grad x  " + size, 2 * flops, [&] {
+    gradX.run({xs.data(), ws.data(), targets.data(), lse.data(), dnll.data(),
+               dx.data()},
+              batch.view);
+  });
+  report("head grad w  " + size, 2 * flops, [&] {
+    gradW.run({xs.data(), ws.data(), targets.data(), lse.data(), dnll.data(),
+               dw.data()},
+              batch.view);
+  });
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  if (argc > 1)
+    vectorBytes = std::atoi(argv[1]);
+  bool quick = argc > 2 && std::strcmp(argv[2], "quick") == 0;
+  measurePeak();
+  std::printf("peak of one thread, f32: %.1f GF/s; vectors of %lld bytes\n",
+              peak * 1e-9, static_cast<long long>(vectorBytes));
+  products(1024, 512, 512);
+  if (!quick) {
+    products(1024, 512, 1536);
+    products(1024, 512, 2048);
+    products(2048, 2048, 512);
+  }
+  attention(1024, 8, 4, 64);
+  if (!quick)
+    attention(2048, 8, 4, 64);
+  head(1024, quick ? 1024 : 8192, 512);
+  return 0;
+}

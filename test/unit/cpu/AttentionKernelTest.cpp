@@ -1,0 +1,193 @@
+//===- AttentionKernelTest.cpp - attention against plain double loops ------===//
+#include "KernelRunner.h"
+
+#include <gtest/gtest.h>
+
+using namespace pg::test;
+
+namespace {
+
+struct Shape {
+  int64_t heads, groups, d, e, window;
+  bool bySegment;
+};
+
+/// Values, log-sum-exp and gradients by definition.
+struct Reference {
+  std::vector<double> out, lse, delta, dq, dk, dv;
+
+  template <typename T>
+  Reference(const Shape &s, int64_t n, const PackedBatch &batch,
+            const std::vector<T> &q, const std::vector<T> &k,
+            const std::vector<T> &v, const std::vector<T> &dout, double scale)
+      : out(n * s.heads * s.e), lse(n * s.heads), delta(n * s.heads),
+        dq(q.size()), dk(k.size()), dv(v.size()) {
+    const auto &begin = s.bySegment ? batch.segmentBegin : batch.rowBegin;
+    for (int64_t h = 0; h < s.heads; ++h)
+      for (int64_t t = 0; t < n; ++t) {
+        int64_t g = h * s.groups / s.heads, first = begin[t];
+        if (s.window > 0)
+          first = std::max(first, t - s.window + 1);
+        std::vector<double> p;
+        double peak = -INFINITY, sum = 0;
+        const T *qt = &q[(t * s.heads + h) * s.d];
+        const T *dt = &dout[(t * s.heads + h) * s.e];
+        for (int64_t u = first; u <= t; ++u) {
+          double z = 0;
+          for (int64_t j = 0; j < s.d; ++j)
+            z += double(qt[j]) * k[(u * s.groups + g) * s.d + j];
+          p.push_back(scale * z);
+          peak = std::max(peak, p.back());
+        }
+        for (double &z : p)
+          sum += z = std::exp(z - peak);
+        double *o = &out[(t * s.heads + h) * s.e];
+        for (int64_t u = first; u <= t; ++u) {
+          p[u - first] /= sum;
+          for (int64_t j = 0; j < s.e; ++j)
+            o[j] += p[u - first] * v[(u * s.groups + g) * s.e + j];
+        }
+        lse[t * s.heads + h] = peak + std::log(sum);
+        double &dot = delta[t * s.heads + h];
+        for (int64_t j = 0; j < s.e; ++j)
+          dot += o[j] * dt[j];
+        for (int64_t u = first; u <= t; ++u) {
+          double dp = 0;
+          for (int64_t j = 0; j < s.e; ++j) {
+            dp += double(dt[j]) * v[(u * s.groups + g) * s.e + j];
+            dv[(u * s.groups + g) * s.e + j] += p[u - first] * dt[j];
+          }
+          double ds = scale * p[u - first] * (dp - dot);
+          for (int64_t j = 0; j < s.d; ++j) {
+            dq[(t * s.heads + h) * s.d + j] +=
+                ds * k[(u * s.groups + g) * s.d + j];
+            dk[(u * s.groups + g) * s.d + j] += ds * qt[j];
+          }
+        }
+      }
+  }
+};
+
+std::string tokens(int64_t heads, int64_t width, const std::string &element) {
+  return "tensor<?x" + std::to_string(heads) + "x" + std::to_string(width) +
+         "x" + element + ">";
+}
+
+std::string attributes(const Shape &s) {
+  return "{scale = 0.75 : f64, window = " + std::to_string(s.window) +
+         " : i64, within = " + (s.bySegment ? "1" : "0") + " : i32}";
+}
+
+struct Types {
+  std::string q, k, v, out, lse;
+  Types(const Shape &s, const std::string &element)
+      : q(tokens(s.heads, s.d, element)), k(tokens(s.groups, s.d, element)),
+        v(tokens(s.groups, s.e, element)), out(tokens(s.heads, s.e, element)),
+        lse("tensor<?x" + std::to_string(s.heads) + "x" + element + ">") {}
+};
+
+std::string forwardText(const Shape &s, const std::string &element) {
+  Types t(s, element);
+  return "pg.kernel_def @k attributes {modes = array<i64: 0, 0>} {\n^bb0(%q: " +
+         t.q + ", %k: " + t.k + ", %v: " + t.v +
+         "):\n %o, %l = \"pg.attention\"(%q, %k, %v) " + "<" + attributes(s) +
+         "> : (" + t.q + ", " + t.k + ", " + t.v + ") -> (" + t.out + ", " +
+         t.lse + ")\n pg.yield %o, %l : " + t.out + ", " + t.lse + "\n}\n";
+}
+
+std::string gradText(const Shape &s, const std::string &element) {
+  Types t(s, element);
+  return "pg.kernel_def @k attributes {modes = array<i64: 0, 0, 0>} "
+         "{\n^bb0(%q: " +
+         t.q + ", %k: " + t.k + ", %v: " + t.v + ", %do: " + t.out +
+         ", %l: " + t.lse + ", %de: " + t.lse +
+         "):\n %dq, %dk, %dv = \"pg.attention_grad\"(%q, %k, %v, %do, %l, %de) <" +
+         attributes(s) + "> : (" + t.q + ", " + t.k + ", " + t.v + ", " +
+         t.out + ", " + t.lse + ", " + t.lse + ") -> (" + t.q + ", " + t.k +
+         ", " + t.v + ")\n pg.yield %dq, %dk, %dv : " + t.q + ", " + t.k +
+         ", " + t.v + "\n}\n";
+}
+
+/// Rows of odd lengths, and segments that start anywhere in them.
+PackedBatch oddBatch(int64_t n) {
+  std::vector<int64_t> rows, segments;
+  for (int64_t t = 150; t < n; t += 193)
+    rows.push_back(t);
+  for (int64_t t = 5; t < n; t += 37)
+    segments.push_back(t);
+  return PackedBatch(n, rows, segments);
+}
+
+template <typename T>
+void check(const Shape &s, const std::string &element, int64_t vectorBytes,
+           double bound) {
+  KernelRunner forward(forwardText(s, element), vectorBytes);
+  KernelRunner grad(gradText(s, element), vectorBytes);
+  ASSERT_TRUE(forward.isReady() && grad.isReady());
+  for (int64_t n : {1, 7, 63, 64, 65, 257, 530}) {
+    PackedBatch batch = oddBatch(n);
+    auto q = noise<T>(n * s.heads * s.d, 1), k = noise<T>(n * s.groups * s.d, 2);
+    auto v = noise<T>(n * s.groups * s.e, 3);
+    auto dout = noise<T>(n * s.heads * s.e, 4);
+    Reference want(s, n, batch, q, k, v, dout, 0.75);
+    std::vector<T> out(want.out.size(), NAN), lse(want.lse.size(), NAN);
+    forward.run({q.data(), k.data(), v.data(), out.data(), lse.data()},
+                batch.view);
+    EXPECT_LT(worstError(out, want.out), bound) << n;
+    EXPECT_LT(worstError(lse, want.lse), bound) << n;
+
+    std::vector<T> delta(want.delta.begin(), want.delta.end());
+    std::vector<T> dq(q.size(), NAN), dk(k.size(), NAN), dv(v.size(), NAN);
+    grad.run({q.data(), k.data(), v.data(), dout.data(), lse.data(),
+              delta.data(), dq.data(), dk.data(), dv.data()},
+             batch.view);
+    EXPECT_LT(worstError(dq, want.dq), 4 * bound) << n;
+    EXPECT_LT(worstError(dk, want.dk), 4 * bound) << n;
+    EXPECT_LT(worstError(dv, want.dv), 4 * bound) << n;
+  }
+}
+
+TEST(AttentionKernel, GroupedHeadsInSegments) {
+  check<float>({8, 4, 64, 64, 0, true}, "f32", 64, 5e-6);
+}
+TEST(AttentionKernel, SmallAndUnequalWidthsInRows) {
+  check<float>({2, 1, 8, 20, 0, false}, "f32", 64, 5e-6);
+}
+TEST(AttentionKernel, WindowAndOddWidth) {
+  check<float>({3, 3, 16, 33, 50, true}, "f32", 64, 5e-6);
+}
+TEST(AttentionKernel, WindowOfOneSeesOnlyItself) {
+  check<float>({2, 2, 12, 16, 1, false}, "f32", 64, 5e-6);
+}
+TEST(AttentionKernel, NarrowVectors) {
+  check<float>({2, 1, 16, 24, 0, true}, "f32", 32, 5e-6);
+}
+TEST(AttentionKernel, DoublePrecision) {
+  check<double>({2, 1, 16, 8, 70, true}, "f64", 64, 1e-12);
+}
+
+TEST(AttentionKernel, SplittingTheItemsNeverChangesBits) {
+  Shape s{4, 2, 16, 16, 0, true};
+  KernelRunner forward(forwardText(s, "f32")), grad(gradText(s, "f32"));
+  ASSERT_TRUE(forward.isReady() && grad.isReady());
+  int64_t n = 257;
+  PackedBatch batch = oddBatch(n);
+  auto q = noise<float>(n * 64, 1), k = noise<float>(n * 32, 2);
+  auto v = noise<float>(n * 32, 3), dout = noise<float>(n * 64, 4);
+  std::vector<std::vector<float>> first;
+  for (int64_t cut : {0, 1, 5}) {
+    std::vector<float> out(n * 64), lse(n * 4), dq(n * 64), dk(n * 32),
+        dv(n * 32);
+    forward.run({q.data(), k.data(), v.data(), out.data(), lse.data()},
+                batch.view, cut);
+    grad.run({q.data(), k.data(), v.data(), dout.data(), lse.data(),
+              lse.data(), dq.data(), dk.data(), dv.data()},
+             batch.view, cut);
+    std::vector<std::vector<float>> now{out, lse, dq, dk, dv};
+    if (first.empty())
+      first = now;
+    EXPECT_EQ(first, now) << cut;
+  }
+}
+
+} // namespace

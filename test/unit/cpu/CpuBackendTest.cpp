@@ -1,0 +1,87 @@
+//===- CpuBackendTest.cpp - the driver: levels, bytes, errors
+//-----------------===//
+#include "passes/cpu/CpuBackend.h"
+#include "dialect/Pg.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/Parser/Parser.h"
+
+#include <gtest/gtest.h>
+
+using namespace mlir;
+
+namespace {
+
+std::string addKernel(const std::string &name, int width) {
+  std::string t = "tensor<?x" + std::to_string(width) + "xf32>";
+  return "pg.kernel_def @" + name +
+         " attributes {modes = array<i64: 0>} {\n"
+         "^bb0(%x: " +
+         t + "):\n  %y = pg.exp %x : " + t + "\n  pg.yield %y : " + t + "\n}\n";
+}
+
+struct Source {
+  explicit Source(const std::string &text) {
+    context.loadDialect<pg::PgDialect>();
+    module = parseSourceString<ModuleOp>(text, &context);
+  }
+  MLIRContext context;
+  OwningOpRef<ModuleOp> module;
+};
+
+TEST(CpuBackend, BytesDoNotDependOnJobsOrRepetition) {
+  std::string text;
+  for (int k = 0; k < 6; ++k)
+    text += addKernel("k" + std::to_string(k), 10 + k);
+  Source first(text), second(text);
+  auto target = pg::cpu::namedTarget("x86-64-v3");
+  ASSERT_TRUE(succeeded(target));
+  auto one = pg::cpu::emitCpu(*first.module, *target, 1);
+  auto three = pg::cpu::emitCpu(*second.module, *target, 3);
+  ASSERT_TRUE(succeeded(one) && succeeded(three));
+  EXPECT_EQ(one->kernels.size(), 6u);
+  EXPECT_TRUE(one->elf == three->elf);
+  EXPECT_EQ(one->elf.substr(1, 3), "ELF");
+  EXPECT_EQ(one->elf.find("/tmp"), std::string::npos);
+}
+
+TEST(CpuBackend, LevelsNameTheFlagsTheyNeed) {
+  auto v2 = pg::cpu::namedTarget("x86-64-v2");
+  auto v3 = pg::cpu::namedTarget("x86-64-v3");
+  auto v4 = pg::cpu::namedTarget("x86-64-v4");
+  ASSERT_TRUE(succeeded(v2) && succeeded(v3) && succeeded(v4));
+  auto needs = [](const pg::cpu::Target &target, const char *flag) {
+    return llvm::is_contained(target.features, flag);
+  };
+  EXPECT_TRUE(needs(*v2, "sse4_2") && !needs(*v2, "avx2"));
+  EXPECT_TRUE(needs(*v3, "avx2") && needs(*v3, "fma") &&
+              !needs(*v3, "avx512f"));
+  EXPECT_TRUE(needs(*v4, "avx512f") && needs(*v4, "avx512vl"));
+  EXPECT_EQ(v2->vectorBytes, 16);
+  EXPECT_EQ(v3->vectorBytes, 32);
+  EXPECT_EQ(v4->vectorBytes, 64);
+  EXPECT_TRUE(failed(pg::cpu::namedTarget("x86-64-v5")));
+  EXPECT_TRUE(succeeded(pg::cpu::namedTarget("native")));
+  EXPECT_FALSE(pg::cpu::hostTarget().features.empty());
+}
+
+TEST(CpuBackend, UnsupportedKernelIsAnErrorThatNamesIt) {
+  // A sum over tokens has no place in a row.
+  Source source(R"(
+pg.kernel_def @bad attributes {modes = array<i64: 0>} {
+^bb0(%x: tensor<?x8xf32>):
+  %s = pg.reduce_sum %x {axes = array<i64: 0>} : tensor<?x8xf32> -> tensor<8xf32>
+  %b = pg.broadcast %s {dims = array<i64: 1>} : tensor<8xf32> -> tensor<?x8xf32>
+  pg.yield %b : tensor<?x8xf32>
+})");
+  std::string message;
+  ScopedDiagnosticHandler handler(&source.context, [&](Diagnostic &diagnostic) {
+    message += diagnostic.str();
+  });
+  EXPECT_TRUE(
+      failed(pg::cpu::emitCpu(*source.module, pg::cpu::hostTarget(), 2)));
+  EXPECT_NE(message.find("@bad"), std::string::npos) << message;
+  EXPECT_NE(message.find("stays inside a row"), std::string::npos) << message;
+}
+
+} // namespace

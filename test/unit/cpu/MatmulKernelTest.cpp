@@ -1,0 +1,223 @@
+//===- MatmulKernelTest.cpp - products against plain double loops ----------===//
+#include "KernelRunner.h"
+
+#include <gtest/gtest.h>
+
+using namespace pg::test;
+
+namespace {
+
+/// C = op(A) op(B) in double; A and B row-major as they lie.
+std::vector<double> product(const std::vector<float> &a,
+                            const std::vector<float> &b, int64_t m, int64_t n,
+                            int64_t k, bool transposeA, bool transposeB) {
+  std::vector<double> c(m * n, 0.0);
+  for (int64_t i = 0; i < m; ++i)
+    for (int64_t p = 0; p < k; ++p) {
+      double left = transposeA ? a[p * m + i] : a[i * k + p];
+      for (int64_t j = 0; j < n; ++j)
+        c[i * n + j] += left * (transposeB ? b[j * k + p] : b[p * n + j]);
+    }
+  return c;
+}
+
+std::string tensor(int64_t rows, int64_t columns) {
+  return "tensor<" + (rows < 0 ? std::string("?") : std::to_string(rows)) +
+         "x" + std::to_string(columns) + "xf32>";
+}
+
+std::string matmulText(const std::string &a, const std::string &b,
+                       const std::string &c, const std::string &flags,
+                       int mode) {
+  return "pg.kernel_def @k attributes {modes = array<i64: " +
+         std::to_string(mode) + ">} {\n^bb0(%a: " + a + ", %b: " + b +
+         "):\n  %c = pg.matmul %a, %b " + flags + " : " + a + ", " + b +
+         " -> " + c + "\n  pg.yield %c : " + c + "\n}\n";
+}
+
+constexpr int64_t kTokens[] = {1, 7, 63, 64, 65, 257, 1023};
+
+struct Feature {
+  int64_t in, out;
+};
+constexpr Feature kFeatures[] = {{48, 96}, {96, 100}, {100, 48}, {12, 64},
+                                 {512, 33}, {600, 8}};
+
+TEST(MatmulKernel, TokensTimesWeightInBothLayouts) {
+  for (bool transposed : {true, false})
+    for (auto [in, out] : kFeatures) {
+      std::string w = transposed ? tensor(out, in) : tensor(in, out);
+      KernelRunner kernel(matmulText(tensor(-1, in), w, tensor(-1, out),
+                                     transposed ? "{transpose_b}" : "", 0));
+      ASSERT_TRUE(kernel.isReady());
+      for (int64_t n : kTokens) {
+        auto a = noise<float>(n * in, 1), b = noise<float>(in * out, 2);
+        std::vector<float> c(n * out, NAN);
+        PackedBatch batch(n, {}, {});
+        kernel.run({a.data(), b.data(), c.data()}, batch.view);
+        EXPECT_LT(worstError(c, product(a, b, n, out, in, false, transposed)),
+                  1e-5)
+            << n << " " << in << " " << out << " " << transposed;
+      }
+    }
+}
+
+TEST(MatmulKernel, WeightGradientContractsTokensAndAccumulates) {
+  for (auto [in, out] : kFeatures) {
+    KernelRunner kernel(matmulText(tensor(-1, out), tensor(-1, in),
+                                   tensor(out, in), "{transpose_a}", 2));
+    ASSERT_TRUE(kernel.isReady());
+    for (int64_t n : kTokens) {
+      auto a = noise<float>(n * out, 1), b = noise<float>(n * in, 2);
+      auto c = noise<float>(in * out, 3);
+      std::vector<double> want = product(a, b, out, in, n, true, false);
+      for (size_t k = 0; k < want.size(); ++k)
+        want[k] += c[k];
+      PackedBatch batch(n, {}, {});
+      kernel.run({a.data(), b.data(), c.data()}, batch.view);
+      EXPECT_LT(worstError(c, want), 2e-5) << n << " " << in << " " << out;
+    }
+  }
+}
+
+TEST(MatmulKernel, StaticTimesStaticInAllLayouts) {
+  int64_t m = 9, k = 300, n = 50;
+  for (bool ta : {false, true})
+    for (bool tb : {false, true}) {
+      std::string flags = "{";
+      flags += ta ? "transpose_a" : "";
+      flags += ta && tb ? ", " : "";
+      flags += tb ? "transpose_b" : "";
+      flags += "}";
+      KernelRunner kernel(matmulText(ta ? tensor(k, m) : tensor(m, k),
+                                     tb ? tensor(n, k) : tensor(k, n),
+                                     tensor(m, n), ta || tb ? flags : "", 1));
+      ASSERT_TRUE(kernel.isReady());
+      auto a = noise<float>(m * k, 1), b = noise<float>(k * n, 2);
+      std::vector<float> c(m * n, NAN);
+      PackedBatch batch(0, {}, {});
+      kernel.run({a.data(), b.data(), c.data()}, batch.view);
+      EXPECT_LT(worstError(c, product(a, b, m, n, k, ta, tb)), 1e-5)
+          << ta << tb;
+    }
+}
+
+TEST(MatmulKernel, NarrowVectorsAndDoublePrecision) {
+  for (int64_t bytes : {16, 32, 64}) {
+    std::string text = matmulText("tensor<?x100xf64>", "tensor<36x100xf64>",
+                                  "tensor<?x36xf64>", "{transpose_b}", 0);
+    KernelRunner kernel(text, bytes);
+    ASSERT_TRUE(kernel.isReady());
+    int64_t n = 65;
+    auto a = noise<double>(n * 100, 1), b = noise<double>(3600, 2);
+    std::vector<double> c(n * 36, NAN), want(n * 36, 0.0);
+    for (int64_t i = 0; i < n; ++i)
+      for (int64_t j = 0; j < 36; ++j)
+        for (int64_t p = 0; p < 100; ++p)
+          want[i * 36 + j] += a[i * 100 + p] * b[j * 100 + p];
+    PackedBatch batch(n, {}, {});
+    kernel.run({a.data(), b.data(), c.data()}, batch.view);
+    EXPECT_LT(worstError(c, want), 1e-14) << bytes;
+  }
+}
+
+TEST(MatmulKernel, SplittingTheItemsNeverChangesBits) {
+  KernelRunner kernel(matmulText(tensor(-1, 700), tensor(600, 700),
+                                 tensor(-1, 600), "{transpose_b}", 0));
+  ASSERT_TRUE(kernel.isReady());
+  int64_t n = 1023;
+  auto a = noise<float>(n * 700, 1), b = noise<float>(600 * 700, 2);
+  std::vector<float> whole(n * 600), cut(n * 600), single(600);
+  PackedBatch batch(n, {}, {}), one(1, {}, {});
+  kernel.run({a.data(), b.data(), whole.data()}, batch.view);
+  for (int64_t pieces : {1, 3}) {
+    std::fill(cut.begin(), cut.end(), NAN);
+    kernel.run({a.data(), b.data(), cut.data()}, batch.view, pieces);
+    EXPECT_EQ(whole, cut) << pieces;
+  }
+  // A token's row does not depend on how many others there are.
+  kernel.run({a.data(), b.data(), single.data()}, one.view);
+  EXPECT_TRUE(std::equal(single.begin(), single.end(), whole.begin()));
+}
+
+TEST(MatmulKernel, PrologueAndEpilogueWithTwoResults) {
+  // y = (2 x) w^T; results: leaky(y)^2 as [N, 4, 24] and x0 + scale * y.
+  std::string text = R"(
+pg.kernel_def @k attributes {modes = array<i64: 0, 0>} {
+^bb0(%heads_in: tensor<?x6x8xf32>, %w: tensor<96x48xf32>, %r: tensor<?x96xf32>, %s: tensor<96xf32>):
+  %x = pg.reshape %heads_in : tensor<?x6x8xf32> -> tensor<?x48xf32>
+  %two = pg.fill 2.0 : tensor<?x48xf32>
+  %x2 = pg.mul %x, %two : tensor<?x48xf32>
+  %y = pg.matmul %x2, %w {transpose_b} : tensor<?x48xf32>, tensor<96x48xf32> -> tensor<?x96xf32>
+  %slope = pg.fill 0.5 : tensor<?x96xf32>
+  %small = pg.mul %y, %slope : tensor<?x96xf32>
+  %leaky = pg.max %y, %small : tensor<?x96xf32>
+  %heads = pg.reshape %leaky : tensor<?x96xf32> -> tensor<?x4x24xf32>
+  %square = pg.mul %heads, %heads : tensor<?x4x24xf32>
+  %sb = pg.broadcast %s {dims = array<i64: 1>} : tensor<96xf32> -> tensor<?x96xf32>
+  %scaled = pg.mul %sb, %y : tensor<?x96xf32>
+  %sum = pg.add %r, %scaled : tensor<?x96xf32>
+  pg.yield %square, %sum : tensor<?x4x24xf32>, tensor<?x96xf32>
+}
+)";
+  KernelRunner kernel(text);
+  ASSERT_TRUE(kernel.isReady());
+  for (int64_t n : kTokens) {
+    auto x = noise<float>(n * 48, 1), w = noise<float>(96 * 48, 2);
+    auto r = noise<float>(n * 96, 3), s = noise<float>(96, 4);
+    std::vector<float> square(n * 96, NAN), sum(n * 96, NAN);
+    std::vector<double> y = product(x, w, n, 96, 48, false, true);
+    std::vector<double> wantSquare(n * 96), wantSum(n * 96);
+    for (int64_t k = 0; k < n * 96; ++k) {
+      double v = 2 * y[k], leaky = std::max(v, 0.5 * v);
+      wantSquare[k] = leaky * leaky;
+      wantSum[k] = r[k] + s[k % 96] * v;
+    }
+    PackedBatch batch(n, {}, {});
+    kernel.run({x.data(), w.data(), r.data(), s.data(), square.data(),
+                sum.data()},
+               batch.view);
+    EXPECT_LT(worstError(square, wantSquare), 2e-5) << n;
+    EXPECT_LT(worstError(sum, wantSum), 2e-5) << n;
+  }
+}
+
+TEST(MatmulKernel, ReshapedOperandAndResultAreTheSameMemory) {
+  KernelRunner kernel(R"(
+pg.kernel_def @k attributes {modes = array<i64: 0>} {
+^bb0(%h: tensor<?x6x8xf32>, %w: tensor<48x36xf32>):
+  %x = pg.reshape %h : tensor<?x6x8xf32> -> tensor<?x48xf32>
+  %y = pg.matmul %x, %w : tensor<?x48xf32>, tensor<48x36xf32> -> tensor<?x36xf32>
+  %r = pg.reshape %y : tensor<?x36xf32> -> tensor<?x3x12xf32>
+  pg.yield %r : tensor<?x3x12xf32>
+}
+)");
+  ASSERT_TRUE(kernel.isReady());
+  int64_t n = 65;
+  auto x = noise<float>(n * 48, 1), w = noise<float>(48 * 36, 2);
+  std::vector<float> y(n * 36, NAN);
+  PackedBatch batch(n, {}, {});
+  kernel.run({x.data(), w.data(), y.data()}, batch.view);
+  EXPECT_LT(worstError(y, product(x, w, n, 36, 48, false, false)), 1e-5);
+}
+
+TEST(MatmulKernel, MatrixTranspose) {
+  for (auto [rows, columns] : kFeatures) {
+    std::string from = tensor(rows, columns), to = tensor(columns, rows);
+    KernelRunner kernel(
+        "pg.kernel_def @k attributes {modes = array<i64: 0>} {\n^bb0(%x: " +
+        from + "):\n %y = pg.transpose %x {permutation = array<i64: 1, 0>} : " +
+        from + " -> " + to + "\n pg.yield %y : " + to + "\n}\n");
+    ASSERT_TRUE(kernel.isReady());
+    auto x = noise<float>(rows * columns, 1);
+    std::vector<float> y(rows * columns, NAN);
+    PackedBatch batch(0, {}, {});
+    kernel.run({x.data(), y.data()}, batch.view, 1);
+    EXPECT_EQ(kernel.category(), "transpose");
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t j = 0; j < columns; ++j)
+        ASSERT_EQ(y[j * rows + i], x[i * columns + j]);
+  }
+}
+
+} // namespace
