@@ -163,8 +163,10 @@ const BlockSpec *resolveBlock(const SpecNode &node, Scope &scope,
 /// True when `node` names a block through an argument or a static value.
 bool isChosen(const SpecNode &node, const Scope &scope);
 /// Drops arguments the block does not have: those of a place where the block is
-/// chosen are meant for all candidates.
-void keepKnownArgs(StaticArgs &args, const BlockSpec &spec);
+/// chosen are meant for all candidates. One that looks like a misspelling of an
+/// argument the block has and was not given is reported.
+void keepKnownArgs(StaticArgs &args, const SpecNode *written,
+                   const BlockSpec &spec, Reporter &reporter);
 /// Reports arguments the block does not have; drops them.
 void checkArgs(StaticArgs &args, const SpecNode *written, const BlockSpec &spec,
                Reporter &reporter);

@@ -385,7 +385,7 @@ private:
     use.args = evaluateArgs(args, scope, library);
     // Arguments of the family are meant for its usual block.
     if (ownBlock || isChosen(*node.find("block"), scope))
-      keepKnownArgs(use.args, *use.spec);
+      keepKnownArgs(use.args, args, *use.spec, reporter);
     else
       checkArgs(use.args, args, *use.spec, reporter);
     for (auto &[name, value] : evaluateArgs(ownArgs, scope, library))

@@ -253,11 +253,22 @@ bool pg::frontend::isChosen(const SpecNode &node, const Scope &scope) {
   return value && value->isString();
 }
 
-void pg::frontend::keepKnownArgs(StaticArgs &args, const BlockSpec &spec) {
-  const SpecNode *known = spec.node->find("args");
-  std::erase_if(args, [&](const auto &arg) {
-    return !known || !known->find(arg.first);
-  });
+void pg::frontend::keepKnownArgs(StaticArgs &args, const SpecNode *written,
+                                 const BlockSpec &spec, Reporter &reporter) {
+  std::vector<std::string> known = keysOf(spec.node->find("args")), missing;
+  for (const std::string &name : known)
+    if (!args.count(name))
+      missing.push_back(name);
+  for (const SpecEntry &entry : entriesOf(written)) {
+    if (llvm::is_contained(known, entry.key))
+      continue;
+    args.erase(entry.key);
+    std::string hint = suggest(entry.key, missing);
+    if (!hint.empty())
+      reporter.error(entry.keyPos, "block '" + spec.name +
+                                       "' has no argument '" + entry.key + "'" +
+                                       hint);
+  }
 }
 
 void pg::frontend::declareUses(const SpecNode *uses, Scope &scope,
@@ -283,7 +294,7 @@ void pg::frontend::declareUses(const SpecNode *uses, Scope &scope,
       continue;
     }
     if (isChosen(*entry.value.find("block"), scope))
-      keepKnownArgs(use->args, *use->spec);
+      keepKnownArgs(use->args, args, *use->spec, reporter);
     else
       checkArgs(use->args, args, *use->spec, reporter);
     use->path = entry.key;

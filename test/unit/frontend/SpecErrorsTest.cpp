@@ -105,6 +105,16 @@ TEST_F(SpecErrorsTest, BlockFileOfAnotherName) {
              "that name, got 'other'");
 }
 
+TEST_F(SpecErrorsTest, MisspeltArgumentOfAChosenBlock) {
+  write("blocks/inner.yaml", "block: inner\ninputs: {x: [T, D]}\nargs: {width: 2}\nbody: return x * width\n");
+  write("blocks/outer.yaml", "block: outer\ninputs: {x: [T, D]}\nargs: {which: inner}\n"
+                             "uses: {u: {block: which, args: {widht: 3, heads: 4}}}\nbody: return u(x)\n");
+  std::string errors = errorsOf("model: m\nuses: {s: {block: outer}}\n" + forward);
+  EXPECT_HAS(errors, "blocks/outer.yaml:4:33: block 'inner' has no argument 'widht'; did you mean 'width'?");
+  // An argument for another candidate is none of this block's business.
+  EXPECT_EQ(errors.find("heads"), std::string::npos);
+}
+
 TEST_F(SpecErrorsTest, UnknownArgument) {
   EXPECT_HAS(blockErrors("    inputs: {x: [T, D]}\n    args: {width: 2}\n"
                          "    body: return x\n",
