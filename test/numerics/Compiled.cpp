@@ -18,8 +18,8 @@ static mlir::LogicalResult prepare(mlir::ModuleOp module) {
   return manager.run(module);
 }
 
-rt::StatusOr<std::unique_ptr<rt::Executor>>
-numerics::compile(mlir::ModuleOp module, const std::string &precision) {
+rt::StatusOr<rt::Package>
+numerics::compilePackage(mlir::ModuleOp module, const std::string &precision) {
   auto failed = [](const char *what) {
     return rt::Status(rt::Code::Internal, what);
   };
@@ -39,6 +39,14 @@ numerics::compile(mlir::ModuleOp module, const std::string &precision) {
   mlir::FailureOr<rt::Package> package = buildPackage(module, std::move(parts));
   if (mlir::failed(package))
     return failed("the package cannot be built");
+  return std::move(*package);
+}
+
+rt::StatusOr<std::unique_ptr<rt::Executor>>
+numerics::compile(mlir::ModuleOp module, const std::string &precision) {
+  auto package = compilePackage(module, precision);
+  if (!package)
+    return package.status();
   // NaN in memory that no launch has written shows reads of it.
   return rt::Executor::create(std::move(*package),
                               {.threads = 2, .poison = true});

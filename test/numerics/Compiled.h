@@ -10,8 +10,11 @@
 
 namespace pg::numerics {
 
-/// Compiles `module` (phase "derived", changed by this) for this machine and
-/// loads it.
+/// Compiles `module` (phase "derived", changed by this) for this machine.
+rt::StatusOr<rt::Package> compilePackage(mlir::ModuleOp module,
+                                         const std::string &precision);
+
+/// The same, loaded.
 rt::StatusOr<std::unique_ptr<rt::Executor>>
 compile(mlir::ModuleOp module, const std::string &precision);
 
