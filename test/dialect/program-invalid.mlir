@@ -57,6 +57,16 @@ func.func @param_of_another_type() {
 
 // -----
 
+// expected-note@+1 {{declared here}}
+pg.state @s : tensor<3xf32> {role = "gradient"}
+func.func @read_of_another_type() {
+  // expected-error@+1 {{expects the declared type 'tensor<3xf32>' of @s (C2), got 'tensor<4xf32>'}}
+  %0 = pg.read_state @s : tensor<4xf32>
+  return
+}
+
+// -----
+
 func.func @read_of_nothing() {
   // expected-error@+1 {{expects @s to be a state of the module (C1)}}
   %0 = pg.read_state @s : tensor<3xf32>
