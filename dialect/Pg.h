@@ -24,12 +24,20 @@ namespace pg {
 /// How an op may share a kernel with its neighbours (PgInterfaces.td).
 enum class FusionRole { Map, RowReduce, TokenReduce, Neighbour, Structured };
 
+/// How an operand may be stored beside the results (PgInterfaces.td): in the
+/// results' float type; as a factor of products, all factors in one type that
+/// may be narrower; in any float type.
+enum class OperandStorage { Result, Factor, Any };
+
 /// Which tokens a result at token t may depend on (PgInterfaces.td).
 struct Horizon {
   enum class Kind { Token, Earlier, Later, Prefix, All } kind;
   /// Tokens looked back (Earlier) or ahead (Later).
   int64_t distance = 0;
 };
+
+/// On a parameter: the private function of it that training computes with.
+inline constexpr llvm::StringLiteral kFakeQuantAttr = "pg.fake_quant";
 
 /// True when the leading dimension is the packed token axis N.
 bool isTokenTensor(mlir::Type type);
@@ -40,6 +48,9 @@ bool hasPackedShape(mlir::Type type);
 /// Number of elements of one token (or chunk) of a token tensor, of the whole
 /// tensor when its shape is static.
 int64_t elementsPerToken(mlir::Type type);
+/// True when products of elements of type `factor` may be summed in `sum`: the
+/// same type, or bf16 factors summed in f32.
+bool accumulatesIn(mlir::Type factor, mlir::Type sum);
 /// Bytes of one element; i1 counts as one byte.
 int64_t elementBytes(mlir::Type elementType);
 

@@ -89,6 +89,10 @@ int64_t elementsPerToken(Type type) {
   return count;
 }
 
+bool accumulatesIn(Type factor, Type sum) {
+  return factor == sum || (factor.isBF16() && sum.isF32());
+}
+
 int64_t elementBytes(Type elementType) {
   if (elementType.isInteger(1))
     return 1;

@@ -54,6 +54,20 @@ def Pg_HorizonOpInterface : OpInterface<"HorizonOpInterface"> {
   ];
 }
 
+/// How an op's operands may be stored beside its results.
+def Pg_OperandStorageOpInterface : OpInterface<"OperandStorageOpInterface"> {
+  let cppNamespace = "::pg";
+  let description = [{
+    Products multiply narrow numbers and add up wide ones, so their operands may
+    have a narrower element type than their results. An op without this interface
+    has one float type throughout.
+  }];
+  let methods = [
+    InterfaceMethod<"How operand `index` may be stored.",
+      "::pg::OperandStorage", "getOperandStorage", (ins "unsigned":$index)>
+  ];
+}
+
 /// Arithmetic cost, for reports and for recomputation choice.
 def Pg_CostOpInterface : OpInterface<"CostOpInterface"> {
   let cppNamespace = "::pg";

@@ -64,26 +64,40 @@ static LogicalResult verifyHeads(Operation *op, RankedTensorType q,
 }
 
 /// [N, H] of q's heads.
-static RankedTensorType perHead(RankedTensorType q) {
-  return RankedTensorType::get(q.getShape().take_front(2), q.getElementType());
+static RankedTensorType perHead(RankedTensorType q, Type element) {
+  return RankedTensorType::get(q.getShape().take_front(2), element);
 }
 
 /// [N, H, e] of q's heads and v's width.
-static RankedTensorType attended(RankedTensorType q, RankedTensorType v) {
+static RankedTensorType attended(RankedTensorType q, RankedTensorType v,
+                                 Type element) {
   return RankedTensorType::get(
-      {q.getDimSize(0), q.getDimSize(1), v.getDimSize(2)}, q.getElementType());
+      {q.getDimSize(0), q.getDimSize(1), v.getDimSize(2)}, element);
+}
+
+/// The element type results are made in: that of `result` where q's may be
+/// summed in it, else q's own.
+static Type sumType(RankedTensorType q, RankedTensorType result) {
+  Type sum = result.getElementType();
+  return accumulatesIn(q.getElementType(), sum) ? sum : q.getElementType();
 }
 
 LogicalResult AttentionOp::verify() {
   RankedTensorType q = getQ().getType(), v = getV().getType();
   if (failed(verifyHeads(*this, q, getK().getType(), v, getWindow())))
     return failure();
-  if (getOut().getType() != attended(q, v) ||
-      getLse().getType() != perHead(q)) // C2
+  Type sum = sumType(q, getOut().getType());
+  if (getOut().getType() != attended(q, v, sum) ||
+      getLse().getType() != perHead(q, sum)) // C2
     return emitOpError("expects results ")
-           << attended(q, v) << " and " << perHead(q) << " (C2), got "
-           << getOut().getType() << " and " << getLse().getType();
+           << attended(q, v, sum) << " and " << perHead(q, sum)
+           << " (C2), got " << getOut().getType() << " and "
+           << getLse().getType();
   return success();
+}
+
+OperandStorage AttentionOp::getOperandStorage(unsigned) {
+  return OperandStorage::Factor;
 }
 
 FusionRole AttentionOp::getFusionRole() { return FusionRole::Structured; }
@@ -126,19 +140,26 @@ LogicalResult AttentionGradOp::verify() {
   RankedTensorType q = getQ().getType(), v = getV().getType();
   if (failed(verifyHeads(*this, q, getK().getType(), v, getWindow())))
     return failure();
-  if (getDout().getType() != attended(q, v) ||
-      getLse().getType() != perHead(q) ||
-      getDelta().getType() != perHead(q)) // C4
+  Type sum = sumType(q, getDq().getType());
+  RankedTensorType dout = attended(q, v, q.getElementType());
+  if (getDout().getType() != dout || getLse().getType() != perHead(q, sum) ||
+      getDelta().getType() != perHead(q, sum)) // C4
     return emitOpError("expects dout ")
-           << attended(q, v) << ", lse and delta " << perHead(q)
-           << " (C4), got " << getDout().getType() << ", " << getLse().getType()
-           << " and " << getDelta().getType();
-  if (getDq().getType() != q || getDk().getType() != getK().getType() ||
-      getDv().getType() != v) // C5
+           << dout << ", lse and delta " << perHead(q, sum) << " (C4), got "
+           << getDout().getType() << ", " << getLse().getType() << " and "
+           << getDelta().getType();
+  if (getDq().getType() != q.clone(sum) ||
+      getDk().getType() != getK().getType().clone(sum) ||
+      getDv().getType() != v.clone(sum)) // C5
     return emitOpError("expects results of the types of q, k, v (C5), got ")
            << getDq().getType() << ", " << getDk().getType() << " and "
            << getDv().getType();
   return success();
+}
+
+/// lse and delta belong to the exponent and to a difference of sums.
+OperandStorage AttentionGradOp::getOperandStorage(unsigned index) {
+  return index < 4 ? OperandStorage::Factor : OperandStorage::Result;
 }
 
 FusionRole AttentionGradOp::getFusionRole() { return FusionRole::Structured; }

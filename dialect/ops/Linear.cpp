@@ -25,13 +25,18 @@ LogicalResult MatmulOp::verify() {
            << expectedType << " (C3), got " << result;
   }
   if (a.getElementType() != b.getElementType() ||
-      a.getElementType() != result.getElementType()) // C4
+      !accumulatesIn(a.getElementType(), result.getElementType())) // C4
     return emitOpError("expects one element type (C4), got ")
-           << a << ", " << b << " and " << result;
+           << a << ", " << b << " and " << result
+           << "; only the result of bf16 operands may be wider, f32";
   return success();
 }
 
 FusionRole MatmulOp::getFusionRole() { return FusionRole::Structured; }
+
+OperandStorage MatmulOp::getOperandStorage(unsigned) {
+  return OperandStorage::Factor;
+}
 
 int64_t MatmulOp::getFlops(int64_t context) {
   int64_t contracted = getA().getType().getDimSize(getTransposeA() ? 0 : 1);

@@ -70,11 +70,23 @@ LogicalResult LinearCrossEntropyOp::verify() {
                         getSoftcap().convertToDouble())))
     return failure();
   RankedTensorType expected = dropAxes(x, {1});
+  if (Type sum = getNll().getType().getElementType();
+      accumulatesIn(x.getElementType(), sum))
+    expected = expected.clone(sum);
   if (getNll().getType() != expected || getLse().getType() != expected) // C3
     return emitOpError("expects results ")
            << expected << " (C3), got " << getNll().getType() << " and "
            << getLse().getType();
   return success();
+}
+
+/// x and w; lse and dnll of the gradients belong to the results.
+static OperandStorage headStorage(unsigned index) {
+  return index < 2 ? OperandStorage::Factor : OperandStorage::Result;
+}
+
+OperandStorage LinearCrossEntropyOp::getOperandStorage(unsigned index) {
+  return headStorage(index);
 }
 
 FusionRole LinearCrossEntropyOp::getFusionRole() {
@@ -106,7 +118,10 @@ static LogicalResult verifyHeadGradient(OpType op, RankedTensorType expected) {
   if (failed(verifyHead(op, x, op.getW().getType(), op.getTargets().getType(),
                         op.getSoftcap().convertToDouble())))
     return failure();
-  RankedTensorType perToken = dropAxes(x, {1});
+  if (Type sum = op.getType().getElementType();
+      accumulatesIn(x.getElementType(), sum))
+    expected = expected.clone(sum);
+  RankedTensorType perToken = dropAxes(x, {1}).clone(expected.getElementType());
   if (op.getLse().getType() != perToken ||
       op.getDnll().getType() != perToken) // C3
     return op.emitOpError("expects lse and dnll ")
@@ -120,6 +135,10 @@ static LogicalResult verifyHeadGradient(OpType op, RankedTensorType expected) {
 
 LogicalResult LinearCrossEntropyGradXOp::verify() {
   return verifyHeadGradient(*this, getX().getType());
+}
+
+OperandStorage LinearCrossEntropyGradXOp::getOperandStorage(unsigned index) {
+  return headStorage(index);
 }
 
 FusionRole LinearCrossEntropyGradXOp::getFusionRole() {
@@ -137,6 +156,10 @@ int64_t LinearCrossEntropyGradXOp::getFlops(int64_t context) {
 
 LogicalResult LinearCrossEntropyGradWOp::verify() {
   return verifyHeadGradient(*this, getW().getType());
+}
+
+OperandStorage LinearCrossEntropyGradWOp::getOperandStorage(unsigned index) {
+  return headStorage(index);
 }
 
 FusionRole LinearCrossEntropyGradWOp::getFusionRole() {

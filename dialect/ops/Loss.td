@@ -17,12 +17,13 @@ def Pg_CrossEntropyOp : Pg_PureOp<"cross_entropy", [DeclareOpInterfaceMethods<Pg
 def Pg_LinearCrossEntropyOp : Pg_PureOp<"linear_cross_entropy", [
     DeclareOpInterfaceMethods<Pg_DifferentiableOpInterface>,
     DeclareOpInterfaceMethods<Pg_FusionOpInterface, ["getFusionRole"]>,
+    DeclareOpInterfaceMethods<Pg_OperandStorageOpInterface>,
     DeclareOpInterfaceMethods<Pg_CostOpInterface, ["getFlops"]>]> {
   let summary = "cross-entropy of softcap(x w^T) in vocabulary tiles";
   let description = [{
     x [N, D], w [V, D], targets [N]; z = c tanh(x w^T / c) with softcap c, or
-    x w^T when c = 0; nll [N], lse [N]. C1 these shapes and one element type. C2
-    c >= 0. C3 results [N]. Gradient: the two ops below; none through lse.
+    x w^T when c = 0; nll [N], lse [N]. C1 these shapes and one element type of
+    x and w. C2 c >= 0. C3 results [N] of that type, or f32 when it is bf16. Gradient: the two ops below; none through lse.
     `%nll, %lse = pg.linear_cross_entropy %x, %w, %t {softcap = 30.0 : f64} :
     (tensor<?x512xf32>, tensor<8192x512xf32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?xf32>)`
   }];
@@ -37,11 +38,13 @@ def Pg_LinearCrossEntropyOp : Pg_PureOp<"linear_cross_entropy", [
 class Pg_LinearCrossEntropyGradBase<string mnemonic, string formula> : Pg_PureOp<mnemonic, [
     DeclareOpInterfaceMethods<Pg_HorizonOpInterface>,
     DeclareOpInterfaceMethods<Pg_FusionOpInterface, ["getFusionRole"]>,
+    DeclareOpInterfaceMethods<Pg_OperandStorageOpInterface>,
     DeclareOpInterfaceMethods<Pg_CostOpInterface, ["getFlops"]>]> {
   let description = "With g [N, V] = (e^(z - lse) - onehot(target)) dnll (1 - (z / c)^2), the\n"
       # "last factor only under a softcap: " # formula # ". g is made tile by tile.\n"
-      # "C1, C2 as linear_cross_entropy. C3 lse and dnll are [N]. C4 the result has the\n"
-      # "type of " # !if(!eq(mnemonic, "linear_cross_entropy_grad_x"), "x", "w") # ". No second derivative.";
+      # "C1, C2 as linear_cross_entropy. C3 lse and dnll are [N] of the result's type. C4 the result has the\n"
+      # "shape of " # !if(!eq(mnemonic, "linear_cross_entropy_grad_x"), "x", "w")
+      # " and its type, or f32 when that is bf16. No second derivative.";
   let arguments = (ins Pg_FloatTensor:$x, Pg_FloatTensor:$w, Pg_IntTensor:$targets,
                        Pg_FloatTensor:$lse, Pg_FloatTensor:$dnll,
                        DefaultValuedAttr<F64Attr, "0.0">:$softcap);

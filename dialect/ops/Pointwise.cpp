@@ -232,10 +232,10 @@ OpFoldResult RoundOp::fold(FoldAdaptor adaptor) {
   if (auto inner = getX().getDefiningOp<RoundOp>())
     if (inner.getTo() == getTo())
       return forward(inner.getResult(), getType());
-  auto narrow = dyn_cast<FloatType>(getTo());
   auto own = dyn_cast<FloatType>(getType().getElementType());
-  if (!narrow || !own)
+  if (!own)
     return {};
+  auto narrow = dyn_cast<FloatType>(getTo());
   if (narrow == own)
     return forward(getX(), getType());
   // Rounding happens from the element type, as at run time: first to it (a
@@ -243,9 +243,13 @@ OpFoldResult RoundOp::fold(FoldAdaptor adaptor) {
   return foldElementwise(adaptor.getX(), getType(), [&](ArrayRef<double> x) {
     APFloat value(x[0]);
     bool losesInfo = false;
-    for (FloatType type : {own, narrow})
-      value.convert(type.getFloatSemantics(), APFloat::rmNearestTiesToEven,
+    value.convert(own.getFloatSemantics(), APFloat::rmNearestTiesToEven,
+                  &losesInfo);
+    if (narrow)
+      value.convert(narrow.getFloatSemantics(), APFloat::rmNearestTiesToEven,
                     &losesInfo);
+    else
+      value.roundToIntegral(APFloat::rmNearestTiesToEven);
     value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven,
                   &losesInfo);
     return value.convertToDouble();
@@ -284,8 +288,9 @@ LogicalResult CastOp::verify() {
 LogicalResult RoundOp::verify() {
   auto to = dyn_cast<FloatType>(getTo());
   auto own = cast<FloatType>(getType().getElementType());
-  if (!to || to.getWidth() > own.getWidth()) // C1
-    return emitOpError("expects a float type not wider than ")
+  bool isSound = to ? to.getWidth() <= own.getWidth() : getTo().isInteger(32);
+  if (!isSound) // C1
+    return emitOpError("expects i32 or a float type not wider than ")
            << own << " (C1), got " << getTo();
   return success();
 }

@@ -118,8 +118,9 @@ def Pg_RoundOp : Pg_UnaryFloatOp<"round", "x rounded to a narrower type", "dy"> 
   let summary = "rounds each element to the nearest value of a narrower type, ties to even; keeps the type";
   let description = [{
     The value of x in the type `to`, held in x's own type: a rounding that
-    belongs to the model. C1 `to` is a float type not wider than the element
-    type. Gradient: passes straight through, dx = dy.
+    belongs to the model. `to i32` is the nearest integer, also beyond the range
+    of i32. C1 `to` is a float type not wider than the element type, or i32.
+    Gradient: passes straight through, dx = dy.
     `%y = pg.round %x to bf16 : tensor<8xf32>`
   }];
   let arguments = (ins Pg_FloatTensor:$x, TypeAttr:$to);

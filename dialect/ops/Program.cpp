@@ -33,6 +33,9 @@ LogicalResult StateOp::verify() {
     return failure();
   if (getRole().empty()) // C3
     return emitOpError("expects a role (C3), got an empty string");
+  if (getDraw() && !getDraw()->getAs<StringAttr>("kind")) // C5
+    return emitOpError("expects draw with a string 'kind' (C5), got ")
+           << *getDraw();
   return success();
 }
 
@@ -64,6 +67,22 @@ static LogicalResult verifySymbol(Operation *op, SymbolTableCollection &tables,
 LogicalResult ParamOp::verifySymbolUses(SymbolTableCollection &tables) {
   return verifySymbol<ParameterOp>(*this, tables, getNameAttr(), getType(),
                                    "parameter");
+}
+
+LogicalResult StateOp::verifySymbolUses(SymbolTableCollection &tables) {
+  if (!getFromParameter())
+    return success();
+  ParameterOp parameter;
+  if (getOfAttr())
+    parameter = dyn_cast_or_null<ParameterOp>(
+        tables.lookupNearestSymbolFrom(*this, getOfAttr()));
+  auto own = cast<RankedTensorType>(getType());
+  if (!parameter || cast<RankedTensorType>(parameter.getType()).getShape() !=
+                        own.getShape()) // C4
+    return emitOpError("starts as a copy of a parameter and expects 'of' to "
+                       "name one of shape ")
+           << own << " (C4)";
+  return success();
 }
 
 LogicalResult ReadStateOp::verifySymbolUses(SymbolTableCollection &tables) {

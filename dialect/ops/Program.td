@@ -25,17 +25,31 @@ def Pg_ParameterOp : Pg_Op<"parameter", [Symbol]> {
   let hasVerifier = 1;
 }
 
-def Pg_StateOp : Pg_Op<"state", [Symbol]> {
+def Pg_StateOp : Pg_Op<"state", [Symbol,
+    DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "a tensor that outlives a run of an entry";
   let description = [{
     Gradients (`role = "gradient"`, named `grad.<parameter>`), optimizer state
-    (`role = "optimizer"`, `<optimizer state>.<parameter>`), EMA. `of` is the
-    parameter it belongs to. Starts filled with `init`. C1, C2 as parameter. C3 the
-    role is not empty.
+    (`role = "optimizer"`, `<optimizer state>.<parameter>`), EMA, second moments of
+    a weight's input (`role = "hessian"`, `hessian.<parameter>`). `of` is the
+    parameter it belongs to. Adapters (`role = "adapter"`, leading dimension the
+    slots) with their `"adapter_gradient"` and `"adapter_optimizer"` belong to none.
+    Starts filled with `init`, or, with `from_parameter`, as a copy of that
+    parameter's initial value; `draw` names a runtime initialiser with its numbers
+    that an adapter is drawn from before each use. C1, C2 as parameter. C3 the role
+    is not empty. C4 `from_parameter` needs `of`, a parameter of this shape. C5 `draw`
+    has a string `kind`.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type, StrAttr:$role,
                        OptionalAttr<FlatSymbolRefAttr>:$of,
-                       DefaultValuedAttr<F64Attr, "0.0">:$init);
+                       DefaultValuedAttr<F64Attr, "0.0">:$init,
+                       OptionalAttr<DictionaryAttr>:$draw,
+                       UnitAttr:$from_parameter);
+  let builders = [OpBuilder<(ins "::mlir::StringAttr":$sym_name, "::mlir::TypeAttr":$type,
+                                 "::mlir::StringAttr":$role, "::mlir::FlatSymbolRefAttr":$of,
+                                 "::mlir::FloatAttr":$init,
+                                 CArg<"::mlir::UnitAttr", "{}">:$from_parameter),
+    [{ build($_builder, $_state, sym_name, type, role, of, init, ::mlir::DictionaryAttr(), from_parameter); }]>];
   let assemblyFormat = "$sym_name `:` $type attr-dict";
   let hasVerifier = 1;
 }
@@ -58,7 +72,7 @@ def Pg_ReadStateOp : Pg_Op<"read_state", [DeclareOpInterfaceMethods<SymbolUserOp
   let summary = "the value of a state tensor";
   let description = [{
     C1 the symbol is a `pg.state`. C2 of this type. No gradient.
-    `%m = pg.read_state @"adam_m.tok_emb.weight" : tensor<8192x512xf32>`
+    `%m = pg.read_state @"first_moment.tok_emb.weight" : tensor<8192x512xf32>`
   }];
   let arguments = (ins FlatSymbolRefAttr:$name);
   let results = (outs Pg_Tensor:$result);
@@ -70,7 +84,8 @@ def Pg_InputOp : Pg_Op<"input", [Pure]> {
   let description = [{
     Known names: "tokens", "targets", "position" (index in the row plus the
     row's start position), all `tensor<?xi32>`; "rows" `tensor<Mxi32>` (token
-    indices wanted by the logits entry).
+    indices wanted by the logits entry); "loss_weight" `tensor<?xf32>` (factor of
+    each token's loss in the adapt entry).
   }];
   let arguments = (ins StrAttr:$name);
   let results = (outs Pg_Tensor:$result);

@@ -484,10 +484,17 @@ LogicalResult GatherGradOp::verify() {
     return emitOpError("expects a static result [V, ...] (C1), got ") << table;
   if (index.getRank() != 1) // C2
     return emitOpError("expects an index of rank 1 (C2), got ") << index;
-  if (getDy().getType() != gathered(table, index)) // C2
+  RankedTensorType dy = getDy().getType();
+  if (dy.clone(table.getElementType()) != gathered(table, index) ||
+      !accumulatesIn(dy.getElementType(), table.getElementType())) // C2
     return emitOpError("expects dy ")
-           << gathered(table, index) << " (C2), got " << getDy().getType();
+           << gathered(table, index) << " (C2), got " << dy;
   return success();
+}
+
+/// Rows are added, not multiplied: each is widened as it is read.
+OperandStorage GatherGradOp::getOperandStorage(unsigned index) {
+  return index == 0 ? OperandStorage::Any : OperandStorage::Result;
 }
 
 FusionRole GatherGradOp::getFusionRole() { return FusionRole::Structured; }

@@ -164,12 +164,13 @@ def Pg_GatherOp : Pg_PureOp<"gather", [DeclareOpInterfaceMethods<Pg_Differentiab
 
 def Pg_GatherGradOp : Pg_PureOp<"gather_grad", [
     DeclareOpInterfaceMethods<Pg_HorizonOpInterface>,
-    DeclareOpInterfaceMethods<Pg_FusionOpInterface, ["getFusionRole"]>]> {
+    DeclareOpInterfaceMethods<Pg_FusionOpInterface, ["getFusionRole"]>,
+    DeclareOpInterfaceMethods<Pg_OperandStorageOpInterface>]> {
   let summary = "dtable[v] = sum over t with index_t = v of dy_t, in token order";
   let description = [{
     The gradient of gather. C1 the result [V, ...] is static. C2 index is a rank-1
-    i32 tensor and dy is [index's dimension, the result's other dimensions]. The
-    sum over equal indices runs in token order, whatever the number of threads.
+    i32 tensor and dy is [index's dimension, the result's other dimensions], of
+    the result's element type, or bf16 beside f32. The sum over equal indices runs in token order, whatever the number of threads.
     `%dw = pg.gather_grad %dy, %t : tensor<?x512xf32>, tensor<?xi32> -> tensor<8192x512xf32>`
   }];
   let arguments = (ins Pg_FloatTensor:$dy, Pg_IntTensor:$index);
