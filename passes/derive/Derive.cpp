@@ -1,16 +1,21 @@
 //===- Derive.cpp - the entries of each phase -----------------------------===//
 //
-// 1. Copy `forward@P` once per program and keep only that program's output;
-//    simplification then drops what the output does not need.
+// 1. Copy `forward@P` once per wanted program and keep only that program's
+//    output; simplification then drops what the output does not need. Copies of
+//    `adapted@P` make the programs with adapters.
 // 2. `logits@P`: take the wanted rows below the head instead of above it, so
 //    that everything on the head's side has M rows.
-// 3. `accumulate@P`: append the gradient.
+// 3. `accumulate@P`: put the fake quantisation behind the weights that have
+//    one, append the gradient w.r.t. parameters; `adapt@P`: append that w.r.t.
+//    adapters alone.
 // 4. Remove stop_gradient, simplify, and clear the gradient's mark from
 //    constants, which folding shares between both parts.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/derive/Differentiate.h"
+#include "passes/derive/FakeQuantise.h"
 #include "passes/derive/Passes.h"
+#include "passes/derive/Programs.h"
 #include "passes/derive/Simplify.h"
 
 #include "mlir/IR/IRMapping.h"
@@ -24,6 +29,8 @@ namespace pg {
 namespace {
 
 constexpr StringLiteral kForwardPrefix = "forward@";
+constexpr StringLiteral kAdaptedPrefix = "adapted@";
+constexpr StringLiteral kAdapterRole = "adapter";
 
 OutputOp findOutput(func::FuncOp entry, StringRef name) {
   for (auto output : entry.getOps<OutputOp>())
@@ -40,7 +47,7 @@ FailureOr<func::FuncOp> copyEntry(func::FuncOp forward, StringRef program,
            << forward.getName() << "' has no output '" << output << "'";
   OpBuilder builder(forward);
   auto copy = cast<func::FuncOp>(builder.clone(*forward));
-  StringRef phase = forward.getName().drop_front(kForwardPrefix.size());
+  StringRef phase = forward.getName().split('@').second;
   copy.setName((program + "@" + phase).str());
   for (auto op : llvm::make_early_inc_range(copy.getOps<OutputOp>()))
     if (op.getName() != output)
@@ -158,6 +165,26 @@ void declareGradients(ModuleOp module) {
   }
 }
 
+/// Declares `grad.<adapter>` for the adapters that have none.
+void declareAdapterGradients(ModuleOp module) {
+  for (StateOp state : llvm::make_early_inc_range(module.getOps<StateOp>())) {
+    std::string name = gradientName(state.getSymName());
+    if (state.getRole() != kAdapterRole || module.lookupSymbol(name))
+      continue;
+    OpBuilder builder(module.getContext());
+    builder.setInsertionPointAfter(state);
+    StateOp::create(builder, state.getLoc(), builder.getStringAttr(name),
+                    state.getTypeAttr(),
+                    builder.getStringAttr("adapter_gradient"),
+                    FlatSymbolRefAttr(), builder.getF64FloatAttr(0.0));
+  }
+}
+
+/// Copies of the forward functions by what is still to be done with them.
+struct Copies {
+  SmallVector<func::FuncOp> logits, accumulate, adapt;
+};
+
 struct DerivePass : impl::DerivePassBase<DerivePass> {
   using Base::Base;
 
@@ -168,16 +195,36 @@ struct DerivePass : impl::DerivePassBase<DerivePass> {
       module.emitError("expects a positive module attribute 'pg.logit_rows'");
       return signalPassFailure();
     }
-    SmallVector<func::FuncOp> logits, accumulate;
-    if (failed(copyEntries(module, logits, accumulate)) ||
+    Copies copies;
+    if (failed(copyEntries(module, copies)) ||
+        failed(fakeQuantise(module, copies.accumulate)) ||
         failed(simplify(module)))
       return signalPassFailure();
-    declareGradients(module);
-    for (func::FuncOp entry : logits)
+    if (isWanted(module, "accumulate"))
+      declareGradients(module);
+    if (!copies.adapt.empty())
+      declareAdapterGradients(module);
+    for (func::FuncOp entry : copies.logits)
       takeLogitRows(entry, rows.getInt());
-    for (func::FuncOp entry : accumulate)
+    SymbolTable symbols(module);
+    auto ofParameter = [](Operation *leaf) {
+      auto param = dyn_cast<ParamOp>(leaf);
+      return param ? gradientName(param.getName()) : std::string();
+    };
+    auto ofAdapter = [&](Operation *leaf) {
+      auto read = dyn_cast<ReadStateOp>(leaf);
+      auto state = read ? symbols.lookup<StateOp>(read.getName()) : StateOp();
+      return state && state.getRole() == kAdapterRole
+                 ? gradientName(state.getSymName())
+                 : std::string();
+    };
+    for (func::FuncOp entry : copies.accumulate)
       if (failed(differentiate(entry, findOutput(entry, "nll").getValue(),
-                               "loss_scale")))
+                               {ofParameter, "loss_scale"})))
+        return signalPassFailure();
+    for (func::FuncOp entry : copies.adapt)
+      if (failed(differentiate(entry, findOutput(entry, "nll").getValue(),
+                               {ofAdapter, "loss_scale", "loss_weight"})))
         return signalPassFailure();
     module.walk([](StopGradientOp op) {
       op.replaceAllUsesWith(op.getX());
@@ -189,22 +236,47 @@ struct DerivePass : impl::DerivePassBase<DerivePass> {
       if (op->hasTrait<OpTrait::ConstantLike>())
         op->removeAttr(kBackwardAttr);
     });
+    module->removeAttr(kProgramsAttr);
   }
 
 private:
-  LogicalResult copyEntries(ModuleOp module, SmallVector<func::FuncOp> &logits,
-                            SmallVector<func::FuncOp> &accumulate) {
+  /// One copy of `forward` for `program` when it is wanted; kept in `copies`
+  /// when given.
+  LogicalResult copy(ModuleOp module, func::FuncOp forward, StringRef program,
+                     StringRef name, StringRef output,
+                     SmallVectorImpl<func::FuncOp> *copies = nullptr) {
+    if (!isWanted(module, program))
+      return success();
+    FailureOr<func::FuncOp> entry = copyEntry(forward, name, output);
+    if (failed(entry))
+      return failure();
+    if (copies)
+      copies->push_back(*entry);
+    return success();
+  }
+
+  LogicalResult copyEntries(ModuleOp module, Copies &copies) {
     for (auto forward :
          llvm::make_early_inc_range(module.getOps<func::FuncOp>())) {
-      if (!forward.getName().starts_with(kForwardPrefix))
+      // All of them, so that every missing output is reported.
+      bool isComplete = true;
+      if (forward.getName().starts_with(kForwardPrefix)) {
+        isComplete &=
+            succeeded(copy(module, forward, "score", "score", "nll"));
+        isComplete &= succeeded(copy(module, forward, "logits", "logits",
+                                     "logits", &copies.logits));
+        isComplete &= succeeded(copy(module, forward, "accumulate",
+                                     "accumulate", "nll", &copies.accumulate));
+      } else if (forward.getName().starts_with(kAdaptedPrefix)) {
+        isComplete &=
+            succeeded(copy(module, forward, "adapt", "adapt_score", "nll"));
+        isComplete &= succeeded(
+            copy(module, forward, "adapt", "adapt", "nll", &copies.adapt));
+      } else {
         continue;
-      FailureOr<func::FuncOp> score = copyEntry(forward, "score", "nll");
-      FailureOr<func::FuncOp> rows = copyEntry(forward, "logits", "logits");
-      FailureOr<func::FuncOp> grads = copyEntry(forward, "accumulate", "nll");
-      if (failed(score) || failed(rows) || failed(grads))
+      }
+      if (!isComplete)
         return failure();
-      logits.push_back(*rows);
-      accumulate.push_back(*grads);
       forward.erase();
     }
     return success();

@@ -3,9 +3,10 @@
 // 1. A parameter repeated over tokens gets one broadcast per use, so that each
 //    use is reduced to the parameter's shape at once and no cotangent with a
 //    token axis waits for the last use (equal broadcasts merge again later).
-// 2. Values that depend on a parameter are varied; only they get cotangents.
+// 2. Values that depend on a leaf (a parameter or state asked for) are varied;
+//    only they get cotangents.
 // 3. Walk the forward ops backwards. An op one of whose results has a cotangent
-//    is asked for its vector-Jacobian product. A contribution to a parameter is
+//    is asked for its vector-Jacobian product. A contribution to a leaf is
 //    stored at once; one to another value is added to what that value has, also
 //    at once, so that a long residual chain holds one cotangent at a time.
 //
@@ -17,8 +18,8 @@ using namespace mlir;
 
 namespace pg {
 
-std::string gradientName(StringRef parameter) {
-  return ("grad." + parameter).str();
+std::string gradientName(StringRef symbol) {
+  return ("grad." + symbol).str();
 }
 
 namespace {
@@ -43,8 +44,8 @@ void splitRepeatedStatics(Block &block) {
 
 class Differentiator {
 public:
-  Differentiator(Block &block, OpBuilder &builder)
-      : block(block), builder(builder) {}
+  Differentiator(Block &block, OpBuilder &builder, const GradientSpec &spec)
+      : block(block), builder(builder), spec(spec) {}
 
   LogicalResult run(Value output, Value seed) {
     SmallVector<Operation *> forward;
@@ -64,7 +65,8 @@ public:
 private:
   void findVaried(ArrayRef<Operation *> forward) {
     for (Operation *op : forward) {
-      bool isVaried = isa<ParamOp>(op);
+      bool isVaried =
+          isa<ParamOp, ReadStateOp>(op) && !spec.stateOf(op).empty();
       if (isa<DifferentiableOpInterface>(op))
         isVaried |= llvm::any_of(op->getOperands(), [&](Value operand) {
           return varied.contains(operand);
@@ -80,9 +82,10 @@ private:
   void contribute(Value value, Value cotangent, Location loc) {
     if (!cotangent || !varied.contains(value))
       return;
-    if (auto param = value.getDefiningOp<ParamOp>()) {
-      StoreOp::create(builder, loc, StoreMode::accumulate,
-                      gradientName(param.getName()), cotangent);
+    if (Operation *leaf = value.getDefiningOp();
+        isa_and_nonnull<ParamOp, ReadStateOp>(leaf)) {
+      StoreOp::create(builder, loc, StoreMode::accumulate, spec.stateOf(leaf),
+                      cotangent);
       return;
     }
     Value &sum = cotangents[value];
@@ -110,6 +113,7 @@ private:
 
   Block &block;
   OpBuilder &builder;
+  const GradientSpec &spec;
   llvm::DenseSet<Value> varied;
   llvm::DenseMap<Value, Value> cotangents;
 };
@@ -117,7 +121,7 @@ private:
 } // namespace
 
 LogicalResult differentiate(func::FuncOp entry, Value output,
-                            StringRef scaleName) {
+                            const GradientSpec &spec) {
   Block &block = entry.getBody().front();
   splitRepeatedStatics(block);
   BackwardMarker marker;
@@ -127,10 +131,15 @@ LogicalResult differentiate(func::FuncOp entry, Value output,
   Location loc = output.getLoc();
   Value scale = ScalarOp::create(
       builder, loc, RankedTensorType::get({}, type.getElementType()),
-      builder.getStringAttr(scaleName));
+      builder.getStringAttr(spec.scale));
   Value seed = BroadcastOp::create(builder, loc, type, scale,
                                    builder.getDenseI64ArrayAttr({}));
-  return Differentiator(block, builder).run(output, seed);
+  if (!spec.weights.empty()) {
+    Value weights = InputOp::create(builder, loc, type,
+                                    builder.getStringAttr(spec.weights));
+    seed = MulOp::create(builder, loc, type, seed, weights);
+  }
+  return Differentiator(block, builder, spec).run(output, seed);
 }
 
 } // namespace pg

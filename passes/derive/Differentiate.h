@@ -8,16 +8,24 @@
 
 namespace pg {
 
-/// Appends to `entry` the gradient of sum(output * scale), `scale` being the
-/// run-time scalar `scaleName`. Every contribution to a parameter becomes one
-/// `pg.store accumulate @"grad.<parameter>"`, in reverse program order; the
-/// appended ops carry `pg.backward`. Fails with a diagnostic when an op has no
-/// gradient for the results that need one.
-llvm::LogicalResult differentiate(mlir::func::FuncOp entry, mlir::Value output,
-                                  llvm::StringRef scaleName);
+/// What is differentiated and where the gradient goes.
+struct GradientSpec {
+  /// Name of the state that gathers the gradient of a leaf (`pg.param` or
+  /// `pg.read_state`); "" for a constant. May be asked more than once.
+  llvm::function_ref<std::string(mlir::Operation *)> stateOf;
+  llvm::StringRef scale;       ///< run-time scalar
+  llvm::StringRef weights = ""; ///< input per token, or none
+};
 
-/// Name of the state that gathers the gradient of a parameter.
-std::string gradientName(llvm::StringRef parameter);
+/// Appends to `entry` the gradient of sum(output * scale * weights). Every
+/// contribution to a leaf becomes one `pg.store accumulate` into its state, in
+/// reverse program order; the appended ops carry `pg.backward`. Fails with a
+/// diagnostic when an op has no gradient for the results that need one.
+llvm::LogicalResult differentiate(mlir::func::FuncOp entry, mlir::Value output,
+                                  const GradientSpec &spec);
+
+/// Name of the state that gathers the gradient of a parameter or state.
+std::string gradientName(llvm::StringRef symbol);
 
 } // namespace pg
 

@@ -5,15 +5,18 @@
 // 2. On leaving a function, all its callees are free of calls: copy each
 //    callee's block in front of the call, with the call's operands for its
 //    arguments.
-// 3. Erase the private functions.
+// 3. Erase the private functions but those that parameters name: pg-derive
+//    uses these.
 // 4. Only now is it known which tables token ids are looked up in: check their
-//    rows.
+//    rows; and which sites there are: number those of one name.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/derive/Passes.h"
 #include "passes/derive/Simplify.h"
 
 #include "mlir/IR/IRMapping.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 
@@ -101,6 +104,12 @@ LogicalResult checkTables(ModuleOp module) {
   return failure(walked.wasInterrupted());
 }
 
+/// One adapter per executed site: the k-th of its name in an entry has number k.
+void numberSites(func::FuncOp entry) {
+  llvm::StringMap<int64_t> counts;
+  entry.walk([&](SiteOp site) { site.setIndex(counts[site.getName()]++); });
+}
+
 struct InlinePass : impl::InlinePassBase<InlinePass> {
   using Base::Base;
 
@@ -110,12 +119,23 @@ struct InlinePass : impl::InlinePassBase<InlinePass> {
     for (auto function : module.getOps<func::FuncOp>())
       if (function.isPublic() && failed(inliner.inlineInto(function)))
         return signalPassFailure();
+    llvm::StringSet<> wanted;
+    for (auto parameter : module.getOps<ParameterOp>())
+      if (auto name = parameter->getAttrOfType<FlatSymbolRefAttr>(kFakeQuantAttr))
+        wanted.insert(name.getValue());
     for (auto function :
-         llvm::make_early_inc_range(module.getOps<func::FuncOp>()))
-      if (function.isPrivate())
+         llvm::make_early_inc_range(module.getOps<func::FuncOp>())) {
+      if (!function.isPrivate())
+        continue;
+      if (!wanted.contains(function.getSymName()))
         function.erase();
+      else if (failed(inliner.inlineInto(function)))
+        return signalPassFailure();
+    }
     if (failed(checkTables(module)))
-      signalPassFailure();
+      return signalPassFailure();
+    for (auto entry : module.getOps<func::FuncOp>())
+      numberSites(entry);
   }
 };
 

@@ -17,13 +17,34 @@ def InlinePass : Pass<"pg-inline", "::mlir::ModuleOp"> {
 def PrecisionPass : Pass<"pg-precision", "::mlir::ModuleOp"> {
   let summary = "retypes the module for a precision policy";
   let description = [{
-    The front end builds everything in f32. `f32` keeps that, `f64` widens every
-    f32 type and constant. A rounding that belongs to the model (`pg.round`)
+    The front end builds everything in f32, the type of all maths under `f32` and
+    `bf16`; `f64` widens every f32 type and constant. A rounding that belongs to the model (`pg.round`)
     keeps its target type under every policy. Runs before constants are folded,
     so that they are folded in the policy's type.
   }];
   let dependentDialects = ["::pg::PgDialect"];
-  let options = [Option<"policy", "policy", "std::string", "\"f32\"", "f32 or f64">];
+  let options = [Option<"policy", "policy", "std::string", "\"f32\"", "f32, f64 or bf16">];
+}
+
+def AttachPass : Pass<"pg-attach", "::mlir::ModuleOp"> {
+  let summary = "attaches adapters at the declared sites";
+  let description = [{
+    When the module's `pg.programs` has "adapt": `adapted@P` is a copy of `forward@P`
+    in which site i of name n, from x to y, holds y + scale (x A^T) B^T with the
+    states `adapter.n.i.a` and `adapter.n.i.b`, one matrix per slot, and the run-time
+    scalar "adapter_scale". Elsewhere a site is the value of its `to`. No site is left.
+  }];
+  let dependentDialects = ["::pg::PgDialect", "::mlir::func::FuncDialect"];
+}
+
+def TapPass : Pass<"pg-tap", "::mlir::ModuleOp"> {
+  let summary = "makes the calibrate entry of each phase";
+  let description = [{
+    When the module's `pg.programs` has "calibrate": `calibrate@P` is a copy of
+    `forward@P` without outputs that adds x^T x to the state `hessian.<w>` for every
+    product of a token tensor x and a parameter w with a quantisation label.
+  }];
+  let dependentDialects = ["::pg::PgDialect", "::mlir::func::FuncDialect"];
 }
 
 def FuseHeadPass : Pass<"pg-fuse-head", "::mlir::ModuleOp"> {
@@ -37,13 +58,17 @@ def FuseHeadPass : Pass<"pg-fuse-head", "::mlir::ModuleOp"> {
 }
 
 def DerivePass : Pass<"pg-derive", "::mlir::ModuleOp"> {
-  let summary = "makes the score, logits and accumulate entries of each phase";
+  let summary = "makes the entries of each phase";
   let description = [{
-    From `forward@P`, which is removed: `score@P` outputs nll; `logits@P`
-    outputs the logits of the tokens listed in the input "rows"; `accumulate@P`
-    outputs nll and adds the gradient of sum(loss_scale nll) to the states
-    `grad.<parameter>`, which are created for every parameter. Ops of the
-    backward part carry the unit attribute `pg.backward`.
+    From `forward@P`, which is removed, those that `pg.programs` asks for (without
+    it the first three): `score@P` outputs nll; `logits@P` outputs the logits of the
+    tokens listed in the input "rows"; `accumulate@P` outputs nll and adds the
+    gradient of sum(loss_scale nll) to the states `grad.<parameter>`, which are
+    created for every parameter. From `adapted@P`, which is removed: `adapt_score@P`
+    outputs nll; `adapt@P` outputs nll and adds the gradient of sum(loss_scale
+    loss_weight nll), `loss_weight` an input per token, to the states
+    `grad.<adapter state>`; parameters are constants there. Ops of the backward part
+    carry the unit attribute `pg.backward`.
   }];
   let dependentDialects = ["::pg::PgDialect", "::mlir::func::FuncDialect"];
 }

@@ -1,11 +1,14 @@
 //===- Precision.cpp - one floating-point type for the module -------------===//
 //
-// Only types change: f32 becomes f64 in results, block arguments, signatures,
+// The type of a policy's maths; what it stores in a narrower type is a matter of
+// kernels (pg-narrow). Only types change: f32 becomes f64 in results, block arguments, signatures,
 // declarations and dense constants. `pg.fill` carries an f64 in any case, and
 // the target type of `pg.round` is part of the model.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/derive/Passes.h"
+
+#include "runtime/package/Precision.h"
 
 using namespace mlir;
 
@@ -67,13 +70,14 @@ struct PrecisionPass : impl::PrecisionPassBase<PrecisionPass> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    if (policy != "f32" && policy != "f64") {
+    const rt::PrecisionPolicy *known = rt::findPrecisionPolicy(policy);
+    if (!known) {
       module.emitError("unknown precision policy '")
-          << policy << "'; expected f32 or f64";
+          << policy << "'; expected " << rt::precisionNames();
       return signalPassFailure();
     }
     module->setAttr("pg.precision", StringAttr::get(&getContext(), policy));
-    if (policy == "f64")
+    if (known->maths == rt::DType::F64)
       module.walk([](Operation *op) { widenOp(op); });
   }
 };

@@ -26,6 +26,9 @@ public:
   explicit PhaseVerifier(Phase phase) : phase(phase) {}
 
   LogicalResult verify(ModuleOp module) {
+    for (auto parameter : module.getOps<ParameterOp>())
+      if (auto name = parameter->getAttrOfType<FlatSymbolRefAttr>(kFakeQuantAttr))
+        fakeQuant.insert(name.getValue());
     for (Operation &op : *module.getBody()) {
       if (auto function = dyn_cast<func::FuncOp>(op))
         verifyFunction(function);
@@ -48,14 +51,21 @@ private:
   }
 
   void verifyFunction(func::FuncOp function) {
-    if (function.isPrivate())
-      return expect(phase == Spec, function, "is private after inlining");
+    if (function.isPrivate()) {
+      // What parameters name stays until training programs are derived.
+      bool isNamed = fakeQuant.contains(function.getSymName());
+      return expect(phase == Spec || (phase == Inlined && isNamed), function,
+                    isNamed ? "is private after derivation"
+                            : "is private after inlining");
+    }
     expect(function.getNumArguments() == 0 && function.getNumResults() == 0,
            function, "is an entry with arguments or results");
     expect(function.getBody().hasOneBlock(), function,
            "is an entry without exactly one block");
     expect(phase < Derived || !function.getName().starts_with("forward@"),
            function, "is a forward entry after derivation");
+    expect(phase < Derived || !function.getName().starts_with("adapted@"),
+           function, "is an adapted forward entry after derivation");
     expect(phase < Planned || function->hasAttr("pg.arena_bytes"), function,
            "has no 'pg.arena_bytes'");
     llvm::StringSet<> outputs;
@@ -93,13 +103,15 @@ private:
     expect((!isa<PartialSumOp, CombineOp, SplatOp>(op)), op,
            "exists only inside kernels");
     if (phase >= Derived)
-      expect(!isa<StopGradientOp>(op), op, "has no meaning after derivation");
+      expect((!isa<StopGradientOp, SiteOp>(op)), op,
+             "has no meaning after derivation");
     if (phase >= Decomposed)
       expect((!isa<RmsNormOp, CrossEntropyOp>(op)), op,
              "is left over by decomposition");
   }
 
   Phase phase;
+  llvm::StringSet<> fakeQuant;
   bool isLegal = true;
 };
 

@@ -171,8 +171,10 @@ private:
       return true;
     if (!sameShape(value.getType(), product.getType()))
       return false;
+    // Of another product's epilogue only the value it leaves has readers here.
     Operation *def = value.getDefiningOp();
-    return def && !isIndexOp(def) && !absorbed.contains(def) &&
+    return def && !isIndexOp(def) &&
+           (!absorbed.contains(def) || isStaticOp(product)) &&
            def->isBeforeInBlock(product);
   }
 

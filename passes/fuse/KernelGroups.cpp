@@ -147,6 +147,21 @@ private:
   /// A domain no other op has: the op gets a kernel of its own.
   int64_t ownDomain(Operation *op) { return -3 - position[op]; }
 
+  /// True for a static reduction over the leading dimension of what static
+  /// reductions of rows left: in their kernel it would make the whole tensor
+  /// one piece of work.
+  bool sumsRowSums(Operation *op) {
+    auto sum = dyn_cast<ReduceSumOp>(op);
+    if (!sum || !isStaticOp(op) || sum.getAxes().empty() ||
+        sum.getAxes().front() != 0)
+      return false;
+    Operation *def = sum.getX().getDefiningOp();
+    while (def && isIndexOp(def) && def->getNumOperands() == 1)
+      def = def->getOperand(0).getDefiningOp();
+    auto rows = dyn_cast_or_null<ReduceSumOp>(def);
+    return rows && rows.getAxes().front() != 0;
+  }
+
   int64_t domainOf(Operation *op) {
     if (!isStaticOp(op)) {
       // Rows picked out of a token tensor are rows of another domain.
@@ -156,7 +171,7 @@ private:
                                                       : kTokenDomain;
     }
     // A transposition is emitted by tiles: a kernel of its own.
-    if (isa<TransposeOp>(op))
+    if (isa<TransposeOp>(op) || sumsRowSums(op))
       return ownDomain(op);
     if (roleOf(op) == FusionRole::RowReduce)
       return leadingExtent(op->getOperand(0).getType());

@@ -33,14 +33,14 @@ namespace {
 
 /// Ops that say little about what a kernel does.
 bool isPlain(Operation *op) {
-  return isIndexOp(op) || isa<YieldOp, PartialSumOp>(op);
+  return isIndexOp(op) || isa<YieldOp, PartialSumOp, CastOp>(op);
 }
 
 /// "row_reduce_sum_mul": a role, then up to three distinct ops, the telling
 /// ones first.
 std::string kernelTitle(KernelDefOp def) {
   Operation *anchor = nullptr;
-  bool isStatic = true, combines = false;
+  bool isStatic = true, combines = false, casts = false;
   SmallVector<StringRef> telling, usual;
   auto note = [](SmallVectorImpl<StringRef> &names, StringRef name) {
     if (!llvm::is_contained(names, name))
@@ -49,8 +49,8 @@ std::string kernelTitle(KernelDefOp def) {
   for (Operation &op : def.getBody().front()) {
     if (isStructured(&op) && !isPlain(&op))
       anchor = &op;
-    if (isa<CombineOp>(op))
-      combines = true;
+    combines |= isa<CombineOp>(op);
+    casts |= isa<CastOp>(op);
     if (!isa<YieldOp>(op))
       isStatic &= isStaticOp(&op);
     if (isPlain(&op) || &op == anchor || isa<CombineOp>(op))
@@ -67,7 +67,7 @@ std::string kernelTitle(KernelDefOp def) {
                       : isStatic ? "static"
                                  : "row";
   if (telling.empty() && !anchor)
-    return title + "_copy";
+    return title + (casts ? "_cast" : "_copy");
   for (StringRef name : ArrayRef(telling).take_front(anchor ? 2 : 3))
     title += ("_" + name).str();
   return title;

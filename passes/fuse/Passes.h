@@ -25,13 +25,15 @@ void scheduleEntry(mlir::func::FuncOp entry);
 /// Turns the ops of one scheduled entry into pg.kernel ops (pg-fuse).
 /// `numAbsorbed` gains the ops taken into prologues and epilogues.
 mlir::LogicalResult fuseEntry(mlir::func::FuncOp entry, int64_t &numAbsorbed);
+/// Storage types of a precision policy (pg-narrow); fails on an unknown name.
+mlir::LogicalResult narrowStorage(mlir::ModuleOp module, llvm::StringRef policy);
 /// Kernels to kernel_defs and launches (pg-outline); returns the number of
 /// distinct kernels.
 mlir::FailureOr<int64_t> outlineKernels(mlir::ModuleOp module);
 /// Arena offsets for all launches (pg-plan-memory); returns the largest arena.
 mlir::FailureOr<int64_t> planMemory(mlir::ModuleOp module);
-/// Recomputation (pg-recompute). `beforeOutline`, when set, is the target's
-/// preparation of the fused module, so that a trial plan counts its buffers.
+/// Recomputation (pg-recompute). `beforeOutline`, when set, is what happens to
+/// the fused module (narrowStorage), so that a trial plan counts its buffers.
 /// Returns the number of cloned ops.
 mlir::FailureOr<int64_t> recompute(mlir::ModuleOp module, int64_t memoryLimit,
                                    const ModuleStep &beforeFuse,

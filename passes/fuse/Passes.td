@@ -31,6 +31,19 @@ def FusePass : Pass<"pg-fuse", "::mlir::ModuleOp"> {
     Statistic<"numAbsorbed", "absorbed", "ops taken into a product's prologue or epilogue">];
 }
 
+def NarrowPass : Pass<"pg-narrow", "::mlir::ModuleOp"> {
+  let summary = "gives what crosses from kernel to kernel, and factors of products, the policy's storage types";
+  let description = [{
+    Token tensors between kernels and the factors of products (weights among
+    them) become narrow where the precision policy says so; casts stand inside
+    the kernels that write and read them. Row-wise maths, sums, statistics of rows
+    and heads, partial sums, gradients, parameters and outputs stay wide.
+  }];
+  let options = [
+    Option<"policy", "policy", "std::string", "\"\"",
+           "f32, f64 or bf16; default: the module's pg.precision">];
+}
+
 def OutlinePass : Pass<"pg-outline", "::mlir::ModuleOp"> {
   let summary = "one pg.kernel_def for each distinct kernel, pg.launch in place of kernels";
   let statistics = [

@@ -24,6 +24,8 @@
 #include "passes/fuse/Passes.h"
 #include "passes/fuse/Tensors.h"
 
+#include "runtime/package/Precision.h"
+
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SetVector.h"
@@ -269,12 +271,20 @@ FailureOr<int64_t> recompute(ModuleOp module, int64_t memoryLimit,
                              const ModuleStep &beforeFuse,
                              const ModuleStep &beforeOutline) {
   OpBuilder builder(module.getContext());
+  // Without fusion every token tensor would cross memory, in the type the
+  // precision policy stores activations in.
+  auto name = module->getAttrOfType<StringAttr>("pg.precision");
+  const rt::PrecisionPolicy *policy =
+      name ? rt::findPrecisionPolicy(name.getValue().str()) : nullptr;
+  double narrower = policy ? double(rt::dtypeBytes(policy->activation)) /
+                                 double(rt::dtypeBytes(policy->maths))
+                           : 1;
   for (func::FuncOp entry : entriesOf(module)) {
     PerToken bytes;
     for (Operation &op : entry.getBody().front().without_terminator())
       bytes += unfusedBytesOf(&op);
     entry->setAttr("pg.unfused_bytes_per_token",
-                   builder.getF64FloatAttr(bytes.perToken));
+                   builder.getF64FloatAttr(bytes.perToken * narrower));
     entry->setAttr("pg.unfused_bytes_fixed",
                    builder.getF64FloatAttr(bytes.fixed));
   }

@@ -8,7 +8,8 @@
 //   1. earliest gap of every op, forwards: the largest over its operands.
 //   2. gap of every op, backwards:
 //      - stores, outputs and reductions over tokens: their earliest gap, so
-//        that what they read can die;
+//        that what they read can die; but a store of static arithmetic that
+//        others read goes where these need it;
 //      - row-wise ops that would keep alive at least 1.5 times what they leave
 //        (sums of contributions, row reductions): their earliest gap, for the
 //        same reason; also those that read a row-wise value of their earliest
@@ -125,6 +126,31 @@ bool runsEarly(Operation *op, int64_t first, int64_t needed, const Gaps &gap,
          (joins && (freed >= left || needed - first <= kMaxWait));
 }
 
+/// Stores of static arithmetic that other ops read as well: such a store can
+/// wait for them, for nothing it frees is held by them. Only the one store of a
+/// symbol that nothing reads afterwards.
+OpSet storesWithReaders(ArrayRef<Operation *> ops, const OpSet &lateReads) {
+  llvm::StringMap<int64_t> uses;
+  for (Operation *op : ops)
+    if (auto store = dyn_cast<StoreOp>(op))
+      ++uses[store.getName()];
+  for (Operation *read : lateReads)
+    ++uses[read->getAttrOfType<FlatSymbolRefAttr>("name").getValue()];
+  OpSet found;
+  for (Operation *op : ops) {
+    auto store = dyn_cast<StoreOp>(op);
+    Operation *def = store ? store.getValue().getDefiningOp() : nullptr;
+    if (!def || isReadOp(def) || isIndexOp(def) || isStructured(def) ||
+        !isStaticOp(def) || uses[store.getName()] != 1)
+      continue;
+    if (llvm::any_of(def->getUsers(), [](Operation *user) {
+          return !isa<StoreOp, OutputOp>(user);
+        }))
+      found.insert(op);
+  }
+  return found;
+}
+
 } // namespace
 
 void scheduleEntry(func::FuncOp entry) {
@@ -141,7 +167,7 @@ void scheduleEntry(func::FuncOp entry) {
   // A read that follows a store to its symbol sees the new value and must not
   // move in front of that store; all other reads go to the top.
   llvm::StringMap<int64_t> storedAt;
-  llvm::SmallPtrSet<Operation *, 8> lateReads;
+  OpSet lateReads;
   for (Operation *op : ops) {
     int64_t at = 0;
     if (auto symbol = op->getAttrOfType<FlatSymbolRefAttr>("name");
@@ -164,6 +190,8 @@ void scheduleEntry(func::FuncOp entry) {
           std::max(at, storedAt.lookup(store.getName()));
   }
 
+  OpSet followers = storesWithReaders(ops, lateReads);
+
   // 2. Final gaps, needers first. An op without users that writes nothing is
   // dead and goes.
   for (Operation *op : llvm::reverse(ops)) {
@@ -177,6 +205,8 @@ void scheduleEntry(func::FuncOp entry) {
       op->erase();
       continue;
     }
+    if (followers.contains(op))
+      continue; // with the op that makes its value
     bool inForwardPart =
         op->hasAttr(kBackwardAttr) && first < lastForwardAnchor;
     if (isReadOp(op) || writes || roleOf(op) == FusionRole::TokenReduce) {
@@ -185,10 +215,15 @@ void scheduleEntry(func::FuncOp entry) {
     }
     int64_t needed = numAnchors;
     for (Operation *user : op->getUsers())
-      needed = std::min(needed, isStructured(user) ? gap[user] - 1 : gap[user]);
+      if (!followers.contains(user))
+        needed =
+            std::min(needed, isStructured(user) ? gap[user] - 1 : gap[user]);
     bool early = !isStaticOp(op) && !inForwardPart &&
                  runsEarly(op, first, needed, gap, earliest);
     gap[op] = early ? first : needed;
+    for (Operation *user : op->getUsers())
+      if (followers.contains(user))
+        gap[user] = gap[op];
   }
 
   // 3. New order: reads, then by gap the structured op and its row-wise ops.

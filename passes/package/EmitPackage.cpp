@@ -107,8 +107,16 @@ private:
     for (auto &[path, value] : package.recipe)
       value.location = llvm::sys::path::filename(value.location).str();
     package.codeCpu = std::move(parts.code.elf);
-    package.targets.push_back(
-        {"cpu", parts.target.cpu, parts.target.level, parts.target.features});
+    if (package.hasCpuCode())
+      package.targets.push_back({"cpu", parts.target.cpu, parts.target.level,
+                                 parts.target.features});
+    package.cuda = std::move(parts.cuda);
+    if (package.hasCudaCode()) {
+      std::string archs;
+      for (const rt::CudaImage &image : package.cuda.images)
+        archs += (archs.empty() ? "" : ",") + image.arch;
+      package.targets.push_back({"cuda", parts.cudaCompiler, archs, {}});
+    }
 
     for (auto op : module.getOps<ParameterOp>()) {
       parameterIndex[op.getSymName()] = package.parameters.size();
@@ -124,21 +132,28 @@ private:
           {op.getSymName().str(), op.getRole().str(),
            op.getOf() ? op.getOf()->str() : std::string(),
            dtypeOf(cast<ShapedType>(op.getType()).getElementType()),
-           shapeOf(op.getType()), op.getInit().convertToDouble()});
+           shapeOf(op.getType()), op.getInit().convertToDouble(),
+           op.getFromParameter(),
+           op.getDraw() ? initOf(*op.getDraw()) : rt::InitSpec{"", {}}});
     }
   }
 
   LogicalResult kernels() {
     for (auto def : module.getOps<KernelDefOp>()) {
-      auto emitted = parts.code.kernels.find(def.getSymName().str());
-      if (emitted == parts.code.kernels.end())
-        return def.emitError() << "no code was emitted for this kernel";
       kernelIndex[def.getSymName()] = package.kernels.size();
-      kernelItems.push_back(emitted->second.items);
       rt::Kernel kernel;
       kernel.symbol = def.getSymName().str();
-      kernel.scratchBytes = emitted->second.scratchBytes;
-      kernel.category = emitted->second.category;
+      auto emitted = parts.code.kernels.find(kernel.symbol);
+      if (emitted != parts.code.kernels.end()) {
+        kernelItems.push_back(emitted->second.items);
+        kernel.scratchBytes = emitted->second.scratchBytes;
+        kernel.category = emitted->second.category;
+      } else if (package.hasCpuCode() || !package.hasCudaCode()) {
+        return def.emitError() << "no code was emitted for this kernel";
+      } else {
+        kernelItems.emplace_back();
+        kernel.category = parts.cudaCategories[kernel.symbol];
+      }
       PerToken flops, bytes;
       llvm::raw_string_ostream summary(kernel.summary);
       bool first = true;
@@ -222,8 +237,22 @@ private:
     }
     auto maxTokens = module->getAttrOfType<IntegerAttr>("pg.max_tokens");
     entry.maxTokens = hasTokens && maxTokens ? maxTokens.getInt() : 0;
+    largestValues(function, entry);
     package.entries.push_back(std::move(entry));
     return success();
+  }
+
+  /// The arena values that a user short of memory wants to know.
+  void largestValues(func::FuncOp function, rt::Entry &entry) {
+    constexpr size_t kShown = 8;
+    for (auto launch : function.getBody().front().getOps<LaunchOp>())
+      for (Value result : launch.getResults())
+        entry.largest.push_back(
+            {static_cast<uint64_t>(bytesAt(result.getType(), entry.maxTokens)),
+             launch.getKernel().str(), placeOf(launch.getLoc())});
+    llvm::stable_sort(entry.largest, [](auto &a, auto &b) { return a.bytes > b.bytes; });
+    if (entry.largest.size() > kShown)
+      entry.largest.resize(kShown);
   }
 
   static rt::Port port(StringRef name, Value value) {

@@ -19,7 +19,10 @@ struct PackageParts {
   std::string program;                           ///< canonical IR after "decomposed"
   std::map<std::string, rt::RecipeValue> recipe; ///< numbers pgrun may change
   cpu::Target target;
-  cpu::EmittedCode code;
+  cpu::EmittedCode code;                         ///< no elf: the package holds no CPU code
+  rt::CudaCode cuda;                             ///< kernels in the order of the module's kernel_defs, or none
+  std::string cudaCompiler;                      ///< "NVRTC 13.0"
+  std::map<std::string, std::string> cudaCategories; ///< by symbol, for a package without CPU code
 };
 
 /// Builds the package of `module` (phase "planned"). Fails with a diagnostic

@@ -48,6 +48,10 @@ mlir::LogicalResult inlinePhase(mlir::ModuleOp module, const PipelineOptions &o)
 /// The forward function of each phase becomes its entries.
 mlir::LogicalResult derivePhase(mlir::ModuleOp module) {
   return runPasses(module,
+                   // First, while every product of the forward part is plain:
+                   // sites become adapters or nothing, inputs are tapped.
+                   "pg-attach,"
+                   "pg-tap,"
                    // Before differentiation: the gradient of the merged head is
                    // what keeps [N, V] out of the backward part.
                    "pg-fuse-head,"
@@ -65,7 +69,8 @@ mlir::LogicalResult decomposePhase(mlir::ModuleOp module) {
 mlir::LogicalResult fusePhase(mlir::ModuleOp module, const PipelineOptions &o) {
   // Recomputation first: it decides which values live across the turn, and the
   // clones must be there when kernels are formed. It tries plans on copies.
-  if (mlir::failed(recompute(module, o.memoryLimit, o.prepareTarget, nullptr)))
+  auto narrow = [&](mlir::ModuleOp fused) { return narrowStorage(fused, o.precision); };
+  if (mlir::failed(recompute(module, o.memoryLimit, o.prepareTarget, narrow)))
     return mlir::failure();
   // The target's wishes are value-level ops, so that they fuse and are planned
   // like any other.
@@ -77,7 +82,8 @@ mlir::LogicalResult fusePhase(mlir::ModuleOp module, const PipelineOptions &o) {
     if (mlir::failed(fuseEntry(entry, absorbed)))
       return mlir::failure();
   }
-  return mlir::success();
+  // Last, because only now is it known what crosses between kernels.
+  return narrow(module);
 }
 
 mlir::LogicalResult runPhase(llvm::StringRef phase, mlir::ModuleOp module,

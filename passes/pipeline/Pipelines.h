@@ -14,7 +14,7 @@
 namespace pg {
 
 struct PipelineOptions {
-  std::string precision = "f32"; ///< "f32" or "f64"
+  std::string precision = "f32"; ///< a precision policy
   int64_t memoryLimit = 0;       ///< arena bytes, 0 = none
   ModuleStep prepareTarget;      ///< the target's wishes on value-level ops; may be empty
 };

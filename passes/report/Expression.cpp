@@ -294,6 +294,11 @@ private:
                   text(product.getB(), kProduct + 1) +
                   (product.getTransposeB() ? ".T" : ""),
               kProduct};
+    if (auto product = dyn_cast<GroupedMatmulOp>(op))
+      return {text(product.getX(), kProduct) + " @ " +
+                  text(product.getW(), kAtom) + "[slot]" +
+                  (product.getTransposeW() ? ".T" : ""),
+              kProduct};
     if (auto compare = dyn_cast<CompareOp>(op)) {
       const char *signs[] = {"==", "!=", "<", "<=", ">", ">="};
       return {text(compare.getLhs(), kCompare + 1) + " " +
