@@ -1,6 +1,8 @@
 //===- AttentionCommon.cpp --------------------------------------------------===//
 #include "passes/cpu/AttentionCommon.h"
 
+#include "passes/cpu/ElementEvaluator.h"
+
 using namespace mlir;
 
 namespace pg {
@@ -27,9 +29,19 @@ Val keyMask(Emitter &e, Val key, Val first, Val last) {
   return (lanes >= e.toI32(first - key)) & (lanes <= e.toI32(last - key));
 }
 
-ProductTile::Source headMatrix(ProductTile &tile, Emitter &e, Val ptr,
-                               int64_t heads, int64_t width, Val head) {
-  return tile.matrix(e.addressF(ptr, head * width), e.i(heads * width));
+void StoredTensor::put(Emitter &e, Val value, Val index) const {
+  if (accumulates) {
+    Val old = e.load(withShapeOf(value.type(), element), pointer, index);
+    value = convertElements(e, old, e.floatType()) + value;
+  }
+  e.store(convertElements(e, value, element), pointer, index);
+}
+
+ProductTile::Source headMatrix(ProductTile &tile, Emitter &e,
+                               const StoredTensor &from, int64_t heads,
+                               int64_t width, Val head) {
+  return tile.matrix(e.address(from.element, from.pointer, head * width),
+                     e.i(heads * width), from.element);
 }
 
 DirectBuffers::DirectBuffers(KernelDefOp def, Operation *op, Emitter &e) {
@@ -52,32 +64,35 @@ DirectBuffers::DirectBuffers(KernelDefOp def, Operation *op, Emitter &e) {
       valid = false;
       return;
     }
-    operands.push_back(e.buffer(bufferOf[argument.getArgNumber()]));
+    operands.push_back({e.buffer(bufferOf[argument.getArgNumber()]),
+                        getElementTypeOrSelf(argument.getType())});
   }
   results.resize(op->getNumResults());
   for (auto [k, value] : llvm::enumerate(body.getTerminator()->getOperands())) {
-    auto result = dyn_cast<OpResult>(throughReshapes(value));
+    Value source = throughReshapes(value);
+    if (auto cast = source.getDefiningOp<CastOp>())
+      source = throughReshapes(cast.getX());
+    auto result = dyn_cast<OpResult>(source);
     if (!result || result.getOwner() != op ||
-        results[result.getResultNumber()].first) {
+        results[result.getResultNumber()]) {
       op->emitOpError("expected the kernel to hand out its results and nothing else");
       valid = false;
       return;
     }
     results[result.getResultNumber()] = {e.buffer(count + k),
+                                         getElementTypeOrSelf(value.getType()),
                                          def.getModes()[k] == 2};
   }
 }
 
 void storeTile(ProductTile &tile, Emitter &e, TileC from, Val rows,
-               int64_t columns, Val to, Val toIndex, Val toStride,
-               bool accumulate) {
+               int64_t columns, const StoredTensor &to, Val toIndex,
+               Val toStride) {
   e.loop(e.i(0), rows, 1, [&](Val r) {
     Val line = toIndex + r * toStride;
     tile.columnsLoop(e.i(columns), columns % e.width(), [&](Val c, int64_t lanes) {
-      Val value = e.load(e.vecType(lanes), from.ptr, r * from.stride + c);
-      if (accumulate)
-        value = e.load(value.type(), to, line + c) + value;
-      e.store(value, to, line + c);
+      to.put(e, e.load(e.vecType(lanes), from.ptr, r * from.stride + c),
+             line + c);
     });
   });
 }

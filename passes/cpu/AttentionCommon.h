@@ -37,33 +37,44 @@ Val firstKey(Emitter &e, const AttentionGeometry &g, Val token);
 Val queriesEnd(Emitter &e, const AttentionGeometry &g, Val token);
 /// Vector of i1: the keys `key ..` lie in [first, last].
 Val keyMask(Emitter &e, Val key, Val first, Val last);
+/// A tensor in memory: an argument, or a yield (to be added to where the launch
+/// accumulates). Elements are widened and rounded on the way.
+struct StoredTensor {
+  Val pointer; ///< null when nothing takes the result
+  mlir::Type element;
+  bool accumulates = false;
+
+  explicit operator bool() const { return static_cast<bool>(pointer); }
+  /// Writes a scalar or vector of the emitter's float type.
+  void put(Emitter &e, Val value, Val index) const;
+};
+
 /// One head of a [N, heads, width] tensor as a matrix of N rows.
-ProductTile::Source headMatrix(ProductTile &tile, Emitter &e, Val ptr,
-                               int64_t heads, int64_t width, Val head);
+ProductTile::Source headMatrix(ProductTile &tile, Emitter &e,
+                               const StoredTensor &from, int64_t heads,
+                               int64_t width, Val head);
 
 /// Operands and results of a structured op that must be kernel arguments and
-/// yields: buffer of the operand, or of the yield that hands out the result.
+/// yields, of the same type or cast: buffer of the operand, or of the yield that
+/// hands out the result.
 /// Reports at the op when the kernel holds anything else.
 class DirectBuffers {
 public:
   DirectBuffers(KernelDefOp def, mlir::Operation *op, Emitter &e);
   /// False after a diagnostic.
   bool isValid() const { return valid; }
-  Val operand(int64_t i) const { return operands[i]; }
-  /// Null when nothing takes the result.
-  Val result(int64_t i) const { return results[i].first; }
-  bool accumulates(int64_t i) const { return results[i].second; }
+  const StoredTensor &operand(int64_t i) const { return operands[i]; }
+  const StoredTensor &result(int64_t i) const { return results[i]; }
 
 private:
-  llvm::SmallVector<Val> operands;
-  llvm::SmallVector<std::pair<Val, bool>> results;
+  llvm::SmallVector<StoredTensor> operands, results;
   bool valid = true;
 };
 
-/// Writes `rows` x `columns` of a tile to rows of memory, adding when asked.
+/// Writes `rows` x `columns` of a tile to rows of memory.
 void storeTile(ProductTile &tile, Emitter &e, TileC from, Val rows,
-               int64_t columns, Val to, Val toIndex, Val toStride,
-               bool accumulate);
+               int64_t columns, const StoredTensor &to, Val toIndex,
+               Val toStride);
 
 } // namespace pg
 

@@ -112,8 +112,7 @@ void AttentionGradKernel::emitQueryItem(Val block, Val head) {
     tile.multiply({dScores.ptr, dScores.stride, 1}, right, sum, rows, d, count);
   });
   storeTile(tile, e, sum, rows, g.keyWidth, buffers.result(DQ),
-            (token0 * g.heads + head) * g.keyWidth, e.i(g.heads * g.keyWidth),
-            buffers.accumulates(DQ));
+            (token0 * g.heads + head) * g.keyWidth, e.i(g.heads * g.keyWidth));
 }
 
 void AttentionGradKernel::emitKeyItem(Val block, Val group) {
@@ -156,11 +155,11 @@ void AttentionGradKernel::emitKeyItem(Val block, Val group) {
   if (buffers.result(DK))
     storeTile(tile, e, sum, count, g.keyWidth, buffers.result(DK),
               (key0 * g.groups + group) * g.keyWidth,
-              e.i(g.groups * g.keyWidth), buffers.accumulates(DK));
+              e.i(g.groups * g.keyWidth));
   if (buffers.result(DV))
     storeTile(tile, e, sumValues, count, g.valueWidth, buffers.result(DV),
               (key0 * g.groups + group) * g.valueWidth,
-              e.i(g.groups * g.valueWidth), buffers.accumulates(DV));
+              e.i(g.groups * g.valueWidth));
 }
 
 void AttentionGradKernel::emitProbabilities(Val head, Val token0, Val rows,
@@ -169,8 +168,8 @@ void AttentionGradKernel::emitProbabilities(Val head, Val token0, Val rows,
     Val token = token0 + r;
     Val first = firstKey(e, g, token);
     Val at = token * g.heads + head;
-    Val lse = e.broadcast(e.loadF(buffers.operand(Lse), at));
-    Val delta = e.broadcast(e.loadF(buffers.operand(Delta), at));
+    Val lse = e.broadcast(e.loadF(buffers.operand(Lse).pointer, at));
+    Val delta = e.broadcast(e.loadF(buffers.operand(Delta).pointer, at));
     for (int64_t c = 0; c < kAttentionBlock; c += e.width()) {
       Val mask = keyMask(e, key0 + c, first, token);
       Val s = e.loadV(scores.ptr, r * scores.stride + c);

@@ -142,12 +142,6 @@ void AttentionKernel::emitSoftmaxRow(Val r, Val token, Val key0, Val keys) {
 
 void AttentionKernel::emitResult(Val r, Val token, Val head) {
   Val sum = e.loadF(rowSum, r);
-  auto put = [&](int64_t result, Val value, Val at) {
-    Val to = buffers.result(result);
-    if (buffers.accumulates(result))
-      value = e.load(value.type(), to, at) + value;
-    e.store(value, to, at);
-  };
   Val index = token * g.heads + head;
   if (buffers.result(0)) {
     Val inverse = e.f(1) / sum;
@@ -155,11 +149,12 @@ void AttentionKernel::emitResult(Val r, Val token, Val head) {
                      [&](Val c, int64_t lanes) {
                        Val o = e.load(e.vecType(lanes), out.ptr,
                                       r * out.stride + c);
-                       put(0, o * inverse, index * g.valueWidth + c);
+                       buffers.result(0).put(e, o * inverse,
+                                             index * g.valueWidth + c);
                      });
   }
   if (buffers.result(1))
-    put(1, e.loadF(rowMax, r) + e.log(sum), index);
+    buffers.result(1).put(e, e.loadF(rowMax, r) + e.log(sum), index);
 }
 
 } // namespace

@@ -201,8 +201,9 @@ FailureOr<KernelShape> emitGatherGradKernel(KernelDefOp def, ModuleOp module,
           word, [&](const Coords &at, const Coords &result, int64_t width) {
             Coords from(result);
             from[0] = Coord::at(t);
-            evaluator.storeYield(evaluator.evaluate(op.getDy(), from, width),
-                                 tableType, table, at, /*mode=*/2);
+            Val dy = convertElements(e, evaluator.evaluate(op.getDy(), from, width),
+                                     type.getElementType());
+            evaluator.storeYield(dy, tableType, table, at, /*mode=*/2);
           });
     });
     if (!direct)

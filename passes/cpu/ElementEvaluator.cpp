@@ -143,7 +143,7 @@ Val ElementEvaluator::evaluate(Value tensor, ArrayRef<Coord> at,
     depth = std::max(depth, depthOf(c.base));
   // What is bound to the position of a scope may not leave that scope.
   for (int k = last; k > depth; --k)
-    if (!scopes[k].current.empty())
+    if (!scopes[k].current.empty() || scopes[k].pinned)
       depth = k;
   // Two scopes may share a block: there is no loop to leave between them.
   while (depth < last && scopes[depth + 1].block == scopes[depth].block)

@@ -84,6 +84,10 @@ public:
     ElementEvaluator &evaluator;
   };
 
+  /// From now on nothing moves out of the innermost scope: memory is written in
+  /// it that even values at constant coordinates read.
+  void pin() { scopes.back().pinned = true; }
+
   //===--- values ---------------------------------------------------------===//
 
   /// The element at `at`, or vector<width> when a coordinate has lanes. The
@@ -119,6 +123,7 @@ private:
     std::map<Key, Val> values;
     std::map<std::vector<int64_t>, Val> indices;
     std::map<void *, std::pair<Val, Val>> current; ///< value, row
+    bool pinned = false;
   };
 
   int depthOf(Val base) const;

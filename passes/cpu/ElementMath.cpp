@@ -17,19 +17,21 @@ namespace {
 
 Type elementOf(Val v) { return getElementTypeOrSelf(v.type()); }
 
+/// An integer constant (a vector of it) of the type of `like`.
+Val bitPattern(Emitter &e, Val like, uint64_t value) {
+  unsigned width = elementOf(like).getIntOrFloatBitWidth();
+  TypedAttr attr = e.builder().getIntegerAttr(elementOf(like),
+                                              APInt(width, value, false, true));
+  if (auto vector = dyn_cast<VectorType>(like.type()))
+    attr = DenseElementsAttr::get(vector, Attribute(attr));
+  return e.wrap(arith::ConstantOp::create(e.builder(), e.loc(), attr));
+}
+
 /// Round to nearest even at bit `drop` of the integer form of a float: the
 /// dropped bits become zero. Infinities stay; NaN is handled by the caller.
 Val roundBits(Emitter &e, Val bits, int64_t drop) {
   OpBuilder &b = e.builder();
-  auto constant = [&](uint64_t value) {
-    Type type = bits.type();
-    unsigned width = elementOf(bits).getIntOrFloatBitWidth();
-    TypedAttr attr =
-        b.getIntegerAttr(elementOf(bits), APInt(width, value, false, true));
-    if (auto vector = dyn_cast<VectorType>(type))
-      attr = DenseElementsAttr::get(vector, Attribute(attr));
-    return e.wrap(arith::ConstantOp::create(b, e.loc(), attr));
-  };
+  auto constant = [&](uint64_t value) { return bitPattern(e, bits, value); };
   Val shifted = e.wrap(
       arith::ShRUIOp::create(b, e.loc(), bits, constant(uint64_t(drop))));
   Val odd = shifted & constant(1);
@@ -48,11 +50,13 @@ Val bitcast(Emitter &e, Val v, Type element) {
 Val roundToBf16(Emitter &e, Val x) {
   bool wide = elementOf(x).isF64();
   Type integer = e.builder().getIntegerType(wide ? 64 : 32);
-  Val rounded = bitcast(e, roundBits(e, bitcast(e, x, integer), wide ? 45 : 16),
-                        elementOf(x));
+  Val bits = bitcast(e, x, integer);
+  // A NaN becomes quiet: its upper half alone could be that of an infinity.
+  Val quiet = bits | bitPattern(e, bits, uint64_t(1) << (wide ? 51 : 22));
   Val isNan = e.wrap(arith::CmpFOp::create(e.builder(), e.loc(),
                                            arith::CmpFPredicate::UNO, x, x));
-  return e.select(isNan, x, rounded);
+  return bitcast(e, e.select(isNan, quiet, roundBits(e, bits, wide ? 45 : 16)),
+                 elementOf(x));
 }
 
 template <typename Op> Val unary(Emitter &e, Val x) {
@@ -180,6 +184,8 @@ Val convertElements(Emitter &e, Val value, Type element) {
 
 Val roundElements(Emitter &e, Val value, Type narrow) {
   Type element = elementOf(value);
+  if (narrow.isInteger(32))
+    return unary<math::RoundEvenOp>(e, value);
   if (narrow.getIntOrFloatBitWidth() >= element.getIntOrFloatBitWidth())
     return value;
   if (narrow.isBF16())

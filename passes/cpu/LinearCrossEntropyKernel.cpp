@@ -55,7 +55,8 @@ private:
   enum Operand { X, W, Targets, Lse, DNll };
 
   ProductTile::Source matrix(Operand which) {
-    return tile.matrix(buffers.operand(which), e.i(features));
+    const StoredTensor &from = buffers.operand(which);
+    return tile.matrix(from.pointer, e.i(features), from.element);
   }
   Val tokenCount() {
     return staticTokens ? e.i(staticTokens) : e.numTokens();
@@ -219,7 +220,7 @@ FailureOr<KernelShape> HeadKernel::emitForward() {
       });
       e.loop(e.i(0), tokens, 1, [&](Val t) {
         Val target = e.toI64(e.load(e.builder().getI32Type(),
-                                    buffers.operand(Targets), token0 + t));
+                                    buffers.operand(Targets).pointer, token0 + t));
         e.ifThen((target >= word0) & (target < word0 + count), [&] {
           e.store(e.loadF(z.ptr, (target - word0) * z.stride + t), picked, t);
         });
@@ -229,13 +230,8 @@ FailureOr<KernelShape> HeadKernel::emitForward() {
       Val lse = e.loadF(peaks, t) + e.log(e.loadF(sums, t));
       Val nll = lse - e.loadF(picked, t);
       for (auto [k, value] : llvm::enumerate(std::initializer_list<Val>{nll, lse})) {
-        Val to = buffers.result(k);
-        if (!to)
-          continue;
-        Val out = value;
-        if (buffers.accumulates(k))
-          out = e.loadF(to, token0 + t) + out;
-        e.store(out, to, token0 + t);
+        if (buffers.result(k))
+          buffers.result(k).put(e, value, token0 + t);
       }
     });
   });
@@ -259,9 +255,9 @@ FailureOr<KernelShape> HeadKernel::emitGradX() {
     Val token0 = item * kTokens;
     Val tokens = e.min(tokenCount() - token0, e.i(kTokens));
     packRight(X, token0, tokens, kTokens, x);
-    gatherTokens(buffers.operand(Lse), token0, tokens, lse, false);
-    gatherTokens(buffers.operand(DNll), token0, tokens, dnll, false);
-    gatherTokens(buffers.operand(Targets), token0, tokens, targets, true);
+    gatherTokens(buffers.operand(Lse).pointer, token0, tokens, lse, false);
+    gatherTokens(buffers.operand(DNll).pointer, token0, tokens, dnll, false);
+    gatherTokens(buffers.operand(Targets).pointer, token0, tokens, targets, true);
     tile.clear(dx, tokens, e.i(features));
     e.loop(e.i(0), e.i(words), kWords, [&](Val word0) {
       Val count = e.min(e.i(words) - word0, e.i(kWords));
@@ -281,7 +277,7 @@ FailureOr<KernelShape> HeadKernel::emitGradX() {
                     count);
     });
     storeTile(tile, e, dx, tokens, features, buffers.result(0),
-              token0 * features, e.i(features), buffers.accumulates(0));
+              token0 * features, e.i(features));
   });
   return byTokens();
 }
@@ -307,9 +303,9 @@ FailureOr<KernelShape> HeadKernel::emitGradW() {
       product(X, token0, tokens, w, kWords, count, z);
       e.loop(e.i(0), tokens, 1, [&](Val t) {
         Val token = token0 + t;
-        Val lse = e.broadcast(e.loadF(buffers.operand(Lse), token));
-        Val dnll = e.broadcast(e.loadF(buffers.operand(DNll), token));
-        Val target = e.load(i32, buffers.operand(Targets), token);
+        Val lse = e.broadcast(e.loadF(buffers.operand(Lse).pointer, token));
+        Val dnll = e.broadcast(e.loadF(buffers.operand(DNll).pointer, token));
+        Val target = e.load(i32, buffers.operand(Targets).pointer, token);
         e.loop(e.i(0), count, e.width(), [&](Val v) {
           Val at = t * z.stride + v;
           Val isTarget = lanes == e.broadcast(target - e.toI32(word0 + v));
@@ -322,7 +318,7 @@ FailureOr<KernelShape> HeadKernel::emitGradW() {
                     tokens);
     });
     storeTile(tile, e, dw, count, features, buffers.result(0),
-              word0 * features, e.i(features), buffers.accumulates(0));
+              word0 * features, e.i(features));
   });
   KernelShape shape;
   shape.items.multiplier = (words + kWords - 1) / kWords;

@@ -163,18 +163,17 @@ ProductTile::Source MatmulKernel::operand(Value value) {
     int64_t buffer = llvm::count_if(
         def.getBody().front().getArguments().take_front(argument.getArgNumber()),
         [](BlockArgument a) { return isa<RankedTensorType>(a.getType()); });
-    return tile.matrix(e.buffer(buffer), e.i(extent));
+    return tile.matrix(e.buffer(buffer), e.i(extent), type.getElementType());
   }
   return [this, value, extent](Val row, Val column, int64_t lanes) {
     ElementEvaluator::Scope scope(evaluator,
                                   e.builder().getInsertionBlock());
     Coords at{Coord::at(row),
               Coord::lanesAt(column, 0, extent, e.width())};
-    if (lanes == 1) {
-      at[1].lanes = false;
-      return e.broadcast(evaluator.evaluate(value, at), 1);
-    }
-    return evaluator.evaluate(value, at, lanes);
+    at[1].lanes = lanes > 1;
+    Val element = convertElements(e, evaluator.evaluate(value, at, lanes),
+                                  e.floatType());
+    return lanes > 1 ? element : e.broadcast(element, 1);
   };
 }
 
@@ -245,7 +244,8 @@ void MatmulKernel::emitYields(Val row, Val column, Val value, int64_t lanes) {
   // What a yield stores: under reshapes of whole rows, the matrix itself.
   auto storedValue = [&](Value yielded) {
     Value plain = throughReshapes(yielded);
-    return plain.getType() == op.getResult().getType() ? plain : yielded;
+    auto type = cast<RankedTensorType>(plain.getType());
+    return type.getShape() == op.getType().getShape() ? plain : yielded;
   };
   // Coordinates of flat column `first` of one row, the last dimension in lanes.
   auto coordinates = [&](RankedTensorType type, Val flat, bool inLanes) {

@@ -1,6 +1,8 @@
 //===- ProductTile.cpp ------------------------------------------------------===//
 #include "passes/cpu/ProductTile.h"
 
+#include "passes/cpu/ElementEvaluator.h"
+
 using namespace mlir;
 
 namespace pg {
@@ -37,9 +39,11 @@ TileC ProductTile::allocateC(int64_t rows, int64_t columns) {
           stride};
 }
 
-ProductTile::Source ProductTile::matrix(Val ptr, Val rowStride) {
+ProductTile::Source ProductTile::matrix(Val ptr, Val rowStride, Type element) {
   return [=, &e = e](Val row, Val column, int64_t lanes) {
-    return e.load(e.vecType(lanes), ptr, row * rowStride + column);
+    Val stored = e.load(VectorType::get({lanes}, element), ptr,
+                        row * rowStride + column);
+    return convertElements(e, stored, e.floatType());
   };
 }
 

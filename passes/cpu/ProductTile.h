@@ -71,8 +71,10 @@ public:
 
   /// `lanes` consecutive elements at (row, column ..) of a row-major matrix.
   using Source = std::function<Val(Val row, Val column, int64_t lanes)>;
-  /// A plain matrix in memory.
-  Source matrix(Val ptr, Val rowStride);
+  /// A plain matrix in memory, of elements of this type; a bf16 one is widened
+  /// as it is packed. (A kernel for vdpbf16ps would pack pairs of bf16 rows
+  /// instead: another packing and another micro-kernel behind this interface.)
+  Source matrix(Val ptr, Val rowStride, mlir::Type element);
 
   // Packing. The extent of `source` along its rows of memory is static, so its
   // last, partial vector has a static number of lanes, `tail` (0: none); a

@@ -2,7 +2,7 @@
 //----------------===//
 #include "passes/cpu/RowKernel.h"
 
-#include "passes/cpu/RowDomain.h"
+#include "passes/kernel/RowDomain.h"
 #include "passes/cpu/RowLoops.h"
 #include "passes/cpu/StructuredKernels.h"
 
@@ -40,6 +40,10 @@ public:
     e.loop(e.begin(), e.end(), 1, [&](Val item) {
       ElementEvaluator::Scope scope(evaluator, e.builder().getInsertionBlock());
       row = item;
+      // Without a row in their coordinates, results of one loop would be read
+      // before it has run.
+      if (whole())
+        evaluator.pin();
       if (plan.domain.kind == RowDomain::Kind::Taken) {
         Coord position = Coord::at(row, 0, plan.domain.rows);
         token = e.toI64(

@@ -18,7 +18,7 @@ static bool isMatrixTranspose(TransposeOp op) {
 Operation *findStructuredOp(KernelDefOp def) {
   Block &body = def.getBody().front();
   for (Operation &op : body)
-    if (isa<MatmulOp, AttentionOp, AttentionGradOp, LinearCrossEntropyOp,
+    if (isa<MatmulOp, GroupedMatmulOp, GroupedOuterOp, AttentionOp, AttentionGradOp, LinearCrossEntropyOp,
             LinearCrossEntropyGradXOp, LinearCrossEntropyGradWOp>(op))
       return &op;
   if (auto transpose = dyn_cast<TransposeOp>(body.front()))
@@ -32,15 +32,18 @@ Operation *findStructuredOp(KernelDefOp def) {
 FailureOr<KernelShape> emitStructuredKernel(KernelDefOp def, ModuleOp module,
                                             const CpuTarget &target) {
   Operation *op = findStructuredOp(def);
-  Type element = getElementTypeOrSelf(op->getOperand(0).getType());
+  // Products of bf16 factors are computed like those of f32 ones.
+  Type element = getElementTypeOrSelf(op->getResult(0).getType());
   if (!isa<Float32Type, Float64Type>(element))
-    return op->emitOpError("expected f32 or f64 operands on this target, got ")
+    return op->emitOpError("expected f32 or f64 results on this target, got ")
            << element;
   Emitter emitter(module, def.getSymName(), def.getLoc(), element, target);
   StructuredKernel kernel{def, op, emitter};
   auto shape =
       llvm::TypeSwitch<Operation *, FailureOr<KernelShape>>(op)
           .Case<MatmulOp>([&](auto) { return emitMatmul(kernel); })
+          .Case<GroupedMatmulOp>([&](auto) { return emitGroupedMatmul(kernel); })
+          .Case<GroupedOuterOp>([&](auto) { return emitGroupedOuter(kernel); })
           .Case<TransposeOp>([&](auto) { return emitTranspose(kernel); })
           .Case<AttentionOp>([&](auto) { return emitAttention(kernel); })
           .Case<AttentionGradOp>([&](auto) { return emitAttentionGrad(kernel); })

@@ -35,6 +35,8 @@ mlir::FailureOr<KernelShape> emitStructuredKernel(KernelDefOp def,
 
 // One per kernel shape; each sets items and category, the dispatcher the rest.
 mlir::FailureOr<KernelShape> emitMatmul(StructuredKernel kernel);
+mlir::FailureOr<KernelShape> emitGroupedMatmul(StructuredKernel kernel);
+mlir::FailureOr<KernelShape> emitGroupedOuter(StructuredKernel kernel);
 mlir::FailureOr<KernelShape> emitTranspose(StructuredKernel kernel);
 mlir::FailureOr<KernelShape> emitAttention(StructuredKernel kernel);
 mlir::FailureOr<KernelShape> emitAttentionGrad(StructuredKernel kernel);
