@@ -1,0 +1,128 @@
+//===- MatmulKernel.cpp - products with prologue and epilogue -----------------===//
+//
+// C[M][N] = A[M][K] B[K][N]; M or K may be the token axis, N is static. A block
+// makes one tile of C, column tiles first, so that neighbours share rows of A.
+// A contraction over tokens is cut into a fixed number of parts with sums of
+// their own in the workspace, which a second stage adds in order.
+//
+//===----------------------------------------------------------------------===//
+#include "passes/cuda/Emitters.h"
+#include "passes/cuda/ProductText.h"
+#include "passes/cuda/ProductEpilogue.h"
+
+#include "passes/fuse/Tensors.h"
+
+using namespace mlir;
+
+namespace pg::cuda {
+namespace {
+
+class MatmulKernel {
+public:
+  explicit MatmulKernel(KernelDefOp def)
+      : def(def), op(*def.getBody().front().getOps<MatmulOp>().begin()),
+        text(def) {}
+
+  FailureOr<EmittedKernel> emit();
+
+private:
+  LogicalResult describe();
+  void emitProduct();
+  /// Sums of the parts in the workspace.
+  std::string place() const {
+    return "reinterpret_cast<" + product.sum() + " *>(workspace)";
+  }
+
+  KernelDefOp def;
+  MatmulOp op;
+  KernelText text;
+  Product product;
+  ProductYields yields;
+  bool tokenDepth = false, hasFailed = false;
+  int64_t staticDepth = 0, parts = 1;
+};
+
+FailureOr<EmittedKernel> MatmulKernel::emit() {
+  if (failed(describe()))
+    return failure();
+  emitProduct();
+  if (parts > 1)
+    hasFailed |= !emitCombineStage(text, yields, product, parts, place(),
+                                   def.getSymName().str() + "_combine", 0);
+  if (hasFailed)
+    return failure();
+  int64_t workspace =
+      parts > 1 ? parts * product.rowCount * product.columnCount * product.sumBytes()
+                : 0;
+  return text.finish("matmul", workspace);
+}
+
+LogicalResult MatmulKernel::describe() {
+  auto typeA = cast<RankedTensorType>(op.getA().getType());
+  auto type = cast<RankedTensorType>(op.getResult().getType());
+  if (type.isDynamicDim(1))
+    return op.emitOpError("expected a product with a static number of columns");
+  int64_t depth = typeA.getDimSize(op.getTransposeA() ? 0 : 1);
+  tokenDepth = ShapedType::isDynamic(depth);
+  if (tokenDepth && (!op.getTransposeA() || op.getTransposeB()))
+    return op.emitOpError(
+        "expected a contraction over tokens as a^T b, both by rows");
+  if (type.isDynamicDim(0) && op.getTransposeA())
+    return op.emitOpError("expected tokens in the rows of the left operand");
+  staticDepth = tokenDepth ? 0 : depth;
+  product.element = memoryType(typeA.getElementType());
+  product.rowCount = type.isDynamicDim(0) ? 0 : type.getDimSize(0);
+  product.columnCount = type.getDimSize(1);
+  product.a = describeOperand(text, op.getA(), !op.getTransposeA());
+  product.b = describeOperand(text, op.getB(), op.getTransposeB());
+  product.tile = chooseTile(product.element, product.rowCount,
+                            product.columnCount, tokenDepth);
+  if (tokenDepth)
+    parts = tokenParts(product);
+  auto described = ProductYields::of(text, op.getResult());
+  if (failed(described))
+    return failure();
+  yields = *described;
+  return success();
+}
+
+void MatmulKernel::emitProduct() {
+  SourceWriter w;
+  ElementEvaluator evaluator(w, text);
+  writeProductFrame(w, product);
+  if (tokenDepth) {
+    writeBlockOfParts(w, product, parts);
+  } else {
+    std::string tiles = std::to_string(product.columnTiles());
+    w.line("const int block = (int)pg_block(), column0 = block % " + tiles +
+           " * kTileColumns;");
+    w.line("const int row0 = block / " + tiles + " * kTileRows;");
+    w.line("constexpr int depth_begin = 0, depth_end = " +
+           std::to_string(staticDepth) + ";");
+  }
+  writeProductLoop(evaluator, product);
+
+  int64_t width = yields.width(product.columnCount);
+  writeTileLoop(w, product, width, product.columnCount,
+                [&](const std::string &inside) {
+                  writeTileVector(w, product, width);
+                  if (parts == 1)
+                    yields.write(evaluator, "product", width, inside);
+                  else
+                    writePart(w, product, width, place(), inside);
+                });
+  hasFailed |= evaluator.failed();
+  text.addStage(productStage(product,
+                             def.getSymName().str() +
+                                 (parts > 1 ? "_parts" : ""),
+                             parts),
+                w);
+}
+
+} // namespace
+
+FailureOr<EmittedKernel> emitMatmulKernel(KernelDefOp def) {
+  return MatmulKernel(def).emit();
+}
+
+} // namespace pg::cuda

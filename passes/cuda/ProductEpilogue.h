@@ -1,0 +1,62 @@
+//===- ProductEpilogue.h - operands and yields of a product kernel ------------===//
+#ifndef PG_PASSES_CUDA_PRODUCTEPILOGUE_H
+#define PG_PASSES_CUDA_PRODUCTEPILOGUE_H
+
+#include "passes/cuda/ProductText.h"
+
+namespace pg::cuda {
+
+/// A reshape only renames the same memory.
+mlir::Value throughReshapes(mlir::Value value);
+
+/// How the rank-2 operand `value` of a kernel's product gets into its tiles:
+/// from memory, from memory and through a map, or computed.
+ProductOperand describeOperand(KernelText &text, mlir::Value value,
+                               bool depthInColumns);
+
+/// The yields of a product kernel, all of the product's shape up to reshapes.
+class ProductYields {
+public:
+  /// An error when a yield has another shape.
+  static mlir::FailureOr<ProductYields> of(KernelText &text,
+                                           mlir::Value product);
+
+  /// Elements of a row that are computed and stored together: 8, 4 or 1.
+  int64_t width(int64_t columns) const;
+  /// Evaluates every yield at (row, column ... column + width) with the product's
+  /// elements in the vector `name`, and stores it as its mode asks, where the
+  /// condition `inside` ("": always) holds. `row` (or what `rowName` says) and
+  /// `column` are ints in scope.
+  void write(ElementEvaluator &evaluator, const std::string &name,
+             int64_t width, const std::string &inside,
+             const std::string &rowName = "row") const;
+
+private:
+  KernelText *text = nullptr;
+  mlir::Value product;
+};
+
+//===--- a contraction over tokens, cut into parts ----------------------------===//
+
+/// Parts of the contraction, so that there are about two blocks for every
+/// multiprocessor of a large GPU; by shape alone.
+int64_t tokenParts(const Product &product);
+/// Defines `column0`, `row0`, `part` and the range of tokens of a block.
+void writeBlockOfParts(SourceWriter &w, const Product &product, int64_t parts);
+/// Stores the vector `product` as the part's sums at `place` (a pointer to
+/// sums), where `inside` holds.
+void writePart(SourceWriter &w, const Product &product, int64_t width,
+               const std::string &place, const std::string &inside);
+/// A stage that adds the parts in order and writes the yields. Rows of the
+/// yields begin at `firstRow`. False after a diagnostic.
+bool emitCombineStage(KernelText &text, const ProductYields &yields,
+                      const Product &product, int64_t parts,
+                      const std::string &place, const std::string &symbol,
+                      int64_t firstRow);
+/// Fields of the stage that runs a product's tiles, `parts` times.
+Stage productStage(const Product &product, const std::string &symbol,
+                   int64_t parts);
+
+} // namespace pg::cuda
+
+#endif // PG_PASSES_CUDA_PRODUCTEPILOGUE_H
