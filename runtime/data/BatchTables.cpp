@@ -36,6 +36,26 @@ void BatchTables::add(const TokenRow &row) {
     rowEnd.push_back(base + count);
     segmentBegin.push_back(base + row.segmentStarts[segment]);
     segmentEnd.push_back(base + (isLast ? count : row.segmentStarts[segment + 1]));
+    slot.push_back(row.slot);
+  }
+}
+
+void BatchTables::addSpan(const int32_t *span, int64_t count, int32_t bosId, int64_t maxSegment) {
+  auto base = int32_t(numTokens()), end = base + int32_t(count);
+  tokens.insert(tokens.end(), span, span + count);
+  targets.insert(targets.end(), span + 1, span + count + 1);
+  int32_t begin = 0;
+  for (int32_t i = 0; i < int32_t(count); ++i) {
+    if (i > 0 && ((bosId >= 0 && span[i] == bosId) || (maxSegment > 0 && i - begin >= maxSegment))) {
+      for (int32_t k = begin; k < i; ++k)
+        segmentEnd[size_t(base + k)] = base + i;
+      begin = i;
+    }
+    position.push_back(i);
+    rowBegin.push_back(base);
+    rowEnd.push_back(end);
+    segmentBegin.push_back(base + begin);
+    segmentEnd.push_back(end);
     slot.push_back(0);
   }
 }

@@ -15,6 +15,7 @@ namespace pg::rt {
 struct TokenRow {
   std::vector<int32_t> tokens, targets;
   std::vector<int32_t> segmentStarts = {0};
+  int32_t slot = 0; ///< adapters its tokens meet
   int64_t size() const { return int64_t(tokens.size()); }
 };
 
@@ -29,6 +30,10 @@ public:
   void clear();
   /// Appends a row.
   void add(const TokenRow &row);
+  /// Appends the row of `count` inputs at `span`, whose targets are the tokens
+  /// one further, with the segments of deriveSegments. Within what was
+  /// reserved nothing is allocated.
+  void addSpan(const int32_t *span, int64_t count, int32_t bosId, int64_t maxSegment);
   int64_t numTokens() const { return int64_t(rowBegin.size()); }
   /// Valid until the next add or clear.
   Batch view() const;

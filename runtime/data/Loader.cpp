@@ -1,92 +1,91 @@
 //===- Loader.cpp - training spans in the field's order ---------------------===//
 #include "runtime/data/Loader.h"
-#include "runtime/data/TokenShards.h"
 
 #include <algorithm>
 
 namespace pg::rt {
-namespace {
 
-TokenRow makeRow(const int32_t *span, int64_t length) {
-  TokenRow row;
-  row.tokens.assign(span, span + length);
-  row.targets.assign(span + 1, span + length + 1);
-  return row;
-}
-
-} // namespace
-
-StatusOr<Loader> Loader::open(std::vector<std::string> paths, const LoaderOptions &options) {
-  if (options.spanTokens < 1)
+StatusOr<Loader> Loader::open(ShardSet shards, const LoaderOptions &options) {
+  if (options.spanTokens < 1 || options.spansPerTake < 1)
     return Status(Code::Invalid, "a training span needs at least one token");
-  if (options.rowLength < 1 || options.spanTokens % options.rowLength)
-    return Status(Code::Invalid, "batch.micro_tokens " + std::to_string(options.spanTokens) +
-                                     " is not a multiple of batch.row_length " + std::to_string(options.rowLength));
   Loader loader;
   loader.options = options;
-  loader.paths = std::move(paths);
+  loader.set = std::move(shards);
+  if (loader.set.totalTokens() < 1)
+    return Status(Code::Invalid, "the training shards hold no tokens");
+  loader.tokens.reserve(size_t(loader.set.largestShard()));
   if (Status status = loader.loadShard(0); !status)
     return status;
+  loader.at = {0, loader.firstStart(), 0};
   return loader;
 }
 
-Status Loader::loadShard(size_t index) {
-  shard = index;
-  // One shard after the other is the common case; a single shard is read once.
-  if (paths.size() > 1 || tokens.empty()) {
-    auto read = readShard(paths[shard], options.vocabulary);
-    if (!read)
-      return read.status();
-    tokens = std::move(*read);
-  }
-  cursor = 0;
-  if (options.documents)
-    cursor = size_t(std::find(tokens.begin(), tokens.end(), options.bosId) - tokens.begin());
+int64_t Loader::firstStart() const {
+  return options.documents ? std::find(tokens.begin(), tokens.end(), options.bosId) - tokens.begin() : 0;
+}
+
+Status Loader::loadShard(int64_t index) {
+  // A single shard is read once.
+  if (set.size() == 1 && !tokens.empty())
+    return Status::ok();
+  return set.load(size_t(index), tokens);
+}
+
+Status Loader::nextShard() {
+  int64_t next = at.shard + 1 < int64_t(set.size()) ? at.shard + 1 : 0;
+  if (Status status = loadShard(next); !status)
+    return status;
+  at = {next, firstStart(), at.epochs + (next == 0)};
   return Status::ok();
 }
 
 Status Loader::placeTake() {
-  auto need = size_t(options.spansPerTake * (options.spanTokens + 1));
-  for (size_t tries = 0; cursor + need > tokens.size(); ++tries) {
-    if (tries > paths.size())
+  int64_t need = options.spansPerTake * (options.spanTokens + 1);
+  for (size_t tries = 0; at.token + need > int64_t(tokens.size()); ++tries) {
+    if (tries > set.size())
       return {Code::Invalid, "no training shard holds the " + std::to_string(need) +
-                                 " tokens of one step behind its first BOS (id " + std::to_string(options.bosId) +
-                                 "); reduce batch.tokens or give more data"};
-    if (Status status = loadShard((shard + 1) % paths.size()); !status)
+                                 " tokens of one take behind its first BOS (id " + std::to_string(options.bosId) +
+                                 "); reduce batch.rank_tokens or batch.logical_ranks, or give more data"};
+    if (Status status = nextShard(); !status)
       return status;
   }
-  spansLeft = options.spansPerTake;
   return Status::ok();
 }
 
-StatusOr<std::vector<TokenRow>> Loader::next() {
-  std::vector<int32_t> span;
-  size_t need = size_t(options.spanTokens) + 1;
-  span.reserve(need);
-  if (options.documents && spansLeft == 0)
-    if (Status status = placeTake(); !status)
-      return status;
-  for (size_t emptyShards = 0; span.size() < need;) {
-    if (cursor >= tokens.size()) {
-      if (++emptyShards > paths.size())
-        return Status(Code::Invalid, "the training shards hold no tokens");
-      if (Status status = loadShard((shard + 1) % paths.size()); !status)
+Status Loader::next(int32_t *span) {
+  if (spansLeft == 0) {
+    if (options.documents)
+      if (Status status = placeTake(); !status)
+        return status;
+    spansLeft = options.spansPerTake;
+  }
+  int64_t need = options.spanTokens + 1;
+  for (int64_t done = 0; done < need;) {
+    if (at.token >= int64_t(tokens.size())) {
+      if (Status status = nextShard(); !status)
         return status;
       continue;
     }
-    size_t count = std::min(need - span.size(), tokens.size() - cursor);
-    span.insert(span.end(), tokens.begin() + int64_t(cursor), tokens.begin() + int64_t(cursor + count));
-    cursor += count;
+    int64_t count = std::min(need - done, int64_t(tokens.size()) - at.token);
+    std::copy_n(tokens.begin() + at.token, count, span + done);
+    at.token += count;
+    done += count;
   }
-  if (options.documents)
-    --spansLeft;
-  std::vector<TokenRow> rows;
-  for (int64_t at = 0; at < options.spanTokens; at += options.rowLength) {
-    rows.push_back(makeRow(span.data() + at, options.rowLength));
-    rows.back().segmentStarts = deriveSegments(span.data() + at, options.rowLength,
-                                               options.documents ? options.bosId : -1, options.maxSegment);
-  }
-  return rows;
+  --spansLeft;
+  return Status::ok();
+}
+
+Status Loader::seek(const LoaderPosition &position) {
+  if (position.shard < 0 || position.shard >= int64_t(set.size()) || position.token < 0 ||
+      position.token > set.shards()[size_t(position.shard)].tokens || position.epochs < 0)
+    return {Code::Corrupt, "there is no token " + std::to_string(position.token) + " in training shard " +
+                               std::to_string(position.shard)};
+  if (position.shard != at.shard)
+    if (Status status = loadShard(position.shard); !status)
+      return status;
+  at = position;
+  spansLeft = 0;
+  return Status::ok();
 }
 
 } // namespace pg::rt

@@ -32,21 +32,28 @@ StatusOr<std::vector<std::string>> findFiles(const std::string &folder, const st
 
 } // namespace
 
-StatusOr<std::vector<uint16_t>> parseShard(const std::string &bytes, const std::string &name, int64_t vocabulary) {
+StatusOr<int64_t> parseShardHeader(const std::string &header, uint64_t fileBytes, const std::string &name) {
   auto corrupt = [&](const std::string &text) { return Status(Code::Corrupt, "shard '" + name + "': " + text); };
-  if (bytes.size() < kHeaderBytes)
-    return corrupt("has " + std::to_string(bytes.size()) + " bytes, the header alone has 1024 (truncated?)");
-  if (readInt(bytes, 0) != kMagic)
-    return corrupt("has magic " + std::to_string(readInt(bytes, 0)) + ", expected 20240520");
-  if (readInt(bytes, 1) != kVersion)
-    return corrupt("has version " + std::to_string(readInt(bytes, 1)) + ", expected 1 (16-bit tokens)");
-  int32_t count = readInt(bytes, 2);
+  if (header.size() < kHeaderBytes || fileBytes < kHeaderBytes)
+    return corrupt("has " + std::to_string(fileBytes) + " bytes, the header alone has 1024 (truncated?)");
+  if (readInt(header, 0) != kMagic)
+    return corrupt("has magic " + std::to_string(readInt(header, 0)) + ", expected 20240520");
+  if (readInt(header, 1) != kVersion)
+    return corrupt("has version " + std::to_string(readInt(header, 1)) + ", expected 1 (16-bit tokens)");
+  int32_t count = readInt(header, 2);
   if (count < 0)
     return corrupt("has a token count of " + std::to_string(count));
-  if (bytes.size() != kHeaderBytes + 2 * size_t(count))
-    return corrupt("has " + std::to_string(bytes.size()) + " bytes, a count of " + std::to_string(count) +
+  if (fileBytes != kHeaderBytes + 2 * uint64_t(count))
+    return corrupt("has " + std::to_string(fileBytes) + " bytes, a count of " + std::to_string(count) +
                    " tokens needs " + std::to_string(kHeaderBytes + 2 * size_t(count)));
-  std::vector<uint16_t> tokens(static_cast<size_t>(count));
+  return int64_t(count);
+}
+
+StatusOr<std::vector<uint16_t>> parseShard(const std::string &bytes, const std::string &name, int64_t vocabulary) {
+  auto count = parseShardHeader(bytes, bytes.size(), name);
+  if (!count)
+    return count.status();
+  std::vector<uint16_t> tokens(static_cast<size_t>(*count));
   for (size_t i = 0; i < tokens.size(); ++i)
     tokens[i] = uint16_t(uint8_t(bytes[kHeaderBytes + 2 * i]) | uint8_t(bytes[kHeaderBytes + 2 * i + 1]) << 8);
   if (vocabulary > 0)

@@ -17,6 +17,10 @@ StatusOr<std::vector<uint16_t>> readShard(const std::string &path, int64_t vocab
 /// The same from bytes; `name` is for messages.
 StatusOr<std::vector<uint16_t>> parseShard(const std::string &bytes, const std::string &name, int64_t vocabulary);
 
+/// The token count of a header (the first 1,024 bytes) of a file of
+/// `fileBytes`; Corrupt for another magic, version or size.
+StatusOr<int64_t> parseShardHeader(const std::string &header, uint64_t fileBytes, const std::string &name);
+
 /// The bytes of a shard file.
 std::string serialiseShard(const std::vector<uint16_t> &tokens);
 

@@ -24,6 +24,9 @@ Status checkBatchInputs(const Executor &executor, int entry) {
   for (const Port &port : info.inputs) {
     bool isToken = port.name == "tokens" || port.name == "targets" || port.name == "position";
     bool isRows = port.name == "rows";
+    bool isWeight = port.name == "loss_weight" && (port.dtype == DType::F32 || port.dtype == DType::F64);
+    if (isWeight && port.perToken && port.shape.empty())
+      continue;
     if (port.dtype != DType::I32 || !(isToken || isRows) || port.perToken != isToken ||
         port.shape.size() != size_t(isRows))
       return {Code::Corrupt, "entry '" + info.name + "' wants an input '" + port.name +
@@ -51,7 +54,10 @@ StatusOr<int> findRole(const Executor &executor, const std::string &role, const 
   }
   if (known.empty())
     return Status(Code::Usage, "the package has no program '" + role + "'" +
-                                   (role == "apply" ? "; compile it with --recipe" : ""));
+                                   (role == "apply" ? "; compile it with --recipe"
+                                    : role == "calibrate" ? "; compile it with --programs calibrate"
+                                    : role == "adapt" ? "; compile it with a recipe that has a section 'adapt'"
+                                                      : ""));
   return Status(Code::Usage, "the package has no phase '" + wanted + "' for '" + role + "', it has: " + known);
 }
 
@@ -70,12 +76,19 @@ Status runBatch(Executor &executor, int entry, const BatchTables &batch) {
   return executor.run(entry, &view);
 }
 
-void readOutput(const Executor &executor, int entry, const std::string &name, int64_t count, double *values) {
-  const void *memory = executor.output(entry, name);
-  if (executor.outputPort(entry, name)->dtype == DType::F64)
-    std::copy_n(static_cast<const double *>(memory), count, values);
-  else
-    std::copy_n(static_cast<const float *>(memory), count, values);
+Status readOutput(const Executor &executor, int entry, const std::string &name, int64_t count, double *values) {
+  const Port *port = executor.outputPort(entry, name);
+  if (port && port->dtype == DType::F64)
+    return executor.readOutput(entry, name, values, uint64_t(count) * sizeof(double));
+  // Read into the front of the doubles' own memory, widened from the back.
+  Status status = executor.readOutput(entry, name, values, uint64_t(count) * sizeof(float));
+  auto *bytes = reinterpret_cast<const char *>(values);
+  for (int64_t i = count; status && i-- > 0;) {
+    float narrow;
+    std::memcpy(&narrow, bytes + i * int64_t(sizeof narrow), sizeof narrow);
+    values[i] = narrow;
+  }
+  return status;
 }
 
 Status runRows(Executor &executor, int entry, const std::vector<TokenRow> &rows, int64_t batchTokens,
@@ -110,8 +123,7 @@ StatusOr<std::vector<double>> scoreRows(Executor &executor, int entry, const std
     total += row.size();
   std::vector<double> nll(static_cast<size_t>(total));
   Status status = runRows(executor, entry, rows, batchTokens, [&](size_t, size_t, int64_t firstToken, int64_t count) {
-    readOutput(executor, entry, kNll, count, nll.data() + firstToken);
-    return Status::ok();
+    return readOutput(executor, entry, kNll, count, nll.data() + firstToken);
   });
   if (!status)
     return status;
@@ -148,7 +160,8 @@ StatusOr<std::vector<double>> logitsAt(Executor &executor, int entry, const std:
       batch.add(row);
       if (Status status = runBatch(executor, entry, batch); !status)
         return status;
-      readOutput(executor, entry, "logits", slots * vocabulary, slab.data());
+      if (Status status = readOutput(executor, entry, "logits", slots * vocabulary, slab.data()); !status)
+        return status;
       for (size_t s = 0; s < count; ++s)
         std::copy_n(slab.begin() + int64_t(s) * vocabulary, vocabulary,
                     values.begin() + int64_t(here[at + s]) * vocabulary);
@@ -170,10 +183,10 @@ StatusOr<double> accumulateMean(Executor &executor, int entry, const std::vector
   double sum = 0;
   Status status = runRows(executor, entry, rows, 0, [&](size_t, size_t, int64_t, int64_t count) {
     nll.resize(size_t(count));
-    readOutput(executor, entry, kNll, count, nll.data());
+    Status status = readOutput(executor, entry, kNll, count, nll.data());
     for (double value : nll)
       sum += value;
-    return Status::ok();
+    return status;
   });
   if (!status)
     return status;

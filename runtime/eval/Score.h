@@ -16,8 +16,9 @@ StatusOr<int> findRole(const Executor &executor, const std::string &role, const 
 /// Puts one batch into the entry's inputs and runs it.
 Status runBatch(Executor &executor, int entry, const BatchTables &batch);
 
-/// Values of a float output as doubles (exact for f32), `count` elements.
-void readOutput(const Executor &executor, int entry, const std::string &name, int64_t count, double *values);
+/// Waits for the run; values of a float output as doubles (exact for f32),
+/// `count` elements.
+Status readOutput(const Executor &executor, int entry, const std::string &name, int64_t count, double *values);
 
 /// Runs rows through an entry in as few runs as fit, cut at rows only. `done`
 /// is called after every run with the number of the first row, the number of

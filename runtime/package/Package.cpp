@@ -5,6 +5,7 @@
 #include "runtime/support/Sha256.h"
 
 #include <cstring>
+#include <functional>
 
 namespace pg::rt {
 namespace {
@@ -78,6 +79,42 @@ StatusOr<std::map<std::string, std::string_view>> readSections(const std::string
   return sections;
 }
 
+/// Cuts the CUDA sections into the pieces whose lengths the manifest gave.
+Status readCudaSections(const std::map<std::string, std::string_view> &sections, CudaCode &cuda,
+                        const CudaLengths &lengths) {
+  if (cuda.kernels.empty())
+    return Status::ok();
+  auto section = [&](const std::string &name, const std::vector<uint64_t> &pieces,
+                     const std::function<void(size_t, std::string_view)> &take) -> Status {
+    auto found = sections.find(name);
+    if (found == sections.end())
+      return corrupt("section '" + name + "' is missing");
+    std::string_view rest = found->second;
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      if (pieces[i] > rest.size())
+        return corrupt("section '" + name + "' is shorter than the manifest says");
+      take(i, rest.substr(0, size_t(pieces[i])));
+      rest.remove_prefix(size_t(pieces[i]));
+    }
+    if (!rest.empty())
+      return corrupt("section '" + name + "' is longer than the manifest says");
+    return Status::ok();
+  };
+  Status status = section("code.cuda.source", {lengths.prelude, lengths.source}, [&](size_t i, std::string_view text) {
+    (i == 0 ? cuda.prelude : cuda.source) = std::string(text);
+  });
+  size_t modules = cuda.kernels.size() + !cuda.support.empty();
+  for (size_t i = 0; status && i < cuda.images.size(); ++i)
+    if (lengths.modules[i].size() != modules)
+      status = corrupt("CUDA image '" + cuda.images[i].arch + "' has " + std::to_string(lengths.modules[i].size()) +
+                       " modules, expected " + std::to_string(modules));
+  for (size_t i = 0; status && i < cuda.images.size(); ++i)
+    status = section("code.cuda." + cuda.images[i].arch, lengths.modules[i], [&](size_t, std::string_view bytes) {
+      cuda.images[i].modules.emplace_back(bytes);
+    });
+  return status;
+}
+
 } // namespace
 
 int64_t dtypeBytes(DType dtype) {
@@ -116,6 +153,16 @@ std::string serialise(const Package &package) {
       {"manifest", manifest}, {"spec", package.spec}, {"ir", package.ir}};
   if (!package.codeCpu.empty())
     sections.push_back({"code.cpu", package.codeCpu});
+  // Names of sections are views of strings that outlive the loop below.
+  std::string cudaSource = package.cuda.prelude + package.cuda.source;
+  std::vector<std::string> images(package.cuda.images.size());
+  if (package.hasCudaCode())
+    sections.push_back({"code.cuda.source", cudaSource});
+  for (size_t i = 0; i < images.size(); ++i) {
+    for (const std::string &module : package.cuda.images[i].modules)
+      images[i] += module;
+    sections.push_back({"code.cuda." + package.cuda.images[i].arch, images[i]});
+  }
 
   size_t end = kFixedBytes + sections.size() * kRecordBytes + 32;
   std::vector<uint64_t> offsets;
@@ -155,7 +202,8 @@ StatusOr<Package> parsePackage(const std::string &bytes) {
   if (!manifest)
     return manifest.status().with("manifest");
   Package package;
-  if (Status status = manifestFromJson(*manifest, package); !status)
+  CudaLengths cudaLengths;
+  if (Status status = manifestFromJson(*manifest, package, &cudaLengths); !status)
     return status.with("manifest");
   if (Status status = checkPackage(package); !status)
     return status.with("manifest");
@@ -163,6 +211,8 @@ StatusOr<Package> parsePackage(const std::string &bytes) {
   package.ir = std::string((*sections)["ir"]);
   if (sections->count("code.cpu"))
     package.codeCpu = std::string((*sections)["code.cpu"]);
+  if (Status status = readCudaSections(*sections, package.cuda, cudaLengths); !status)
+    return status;
   return package;
 }
 

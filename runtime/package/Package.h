@@ -9,8 +9,10 @@
 // 64-byte aligned. Little-endian. Sections: "manifest" (JSON of the structs
 // below), "spec" (resolved model and recipe text), "ir" (canonical pg IR of
 // the entries before fusion: the program's identity), "code.cpu" (ELF shared
-// object). A reader checks every number against the file size before it
-// allocates, and every hash before it uses a section.
+// object), "code.cuda.source" (prelude and kernels, readable) and one
+// "code.cuda.<arch>" per architecture (its cubins, one after the other). A
+// reader checks every number against the file size before it allocates, and
+// every hash before it uses a section.
 //
 //===----------------------------------------------------------------------===//
 #ifndef PG_RUNTIME_PACKAGE_PACKAGE_H
@@ -27,7 +29,7 @@ namespace pg::rt {
 
 /// Bumped on every change of layout or kernel ABI; another version is answered
 /// by "recompile" (exit 5).
-inline constexpr uint32_t kPackageVersion = 1;
+inline constexpr uint32_t kPackageVersion = 2;
 
 enum class DType : uint8_t { F32, F64, BF16, I32, I1 };
 /// Bytes of one element.
@@ -54,11 +56,16 @@ struct Parameter {
 
 struct State {
   std::string name;            ///< "grad.<parameter>", "adam_m.<parameter>", ...
-  std::string role;            ///< "gradient", "optimizer", "ema"
+  /// "gradient", "optimizer", "ema", "hessian" (second moment of the inputs of
+  /// the parameter); "adapter" (leading dimension the slots),
+  /// "adapter_gradient", "adapter_optimizer"
+  std::string role;
   std::string parameter;       ///< parameter it belongs to, or ""
   DType dtype = DType::F32;
   std::vector<int64_t> shape;
-  double init = 0.0;
+  double init = 0.0;           ///< initial value of every element, unless
+  bool fromParameter = false;  ///< it starts as a copy of its parameter
+  InitSpec draw = {"", {}};    ///< what an adapter is drawn from; kind "" = its init
 };
 
 /// Where a kernel argument lives. Sizes are at N tokens:
@@ -77,6 +84,11 @@ struct WorkItems {
   int64_t tokensPerItem = 0;
   int64_t multiplier = 1;
   int64_t grain = 1;
+
+  int64_t count(int64_t tokens) const {
+    // No sum that could overflow: tokensPerItem is any positive number.
+    return (tokensPerItem > 0 ? tokens / tokensPerItem + (tokens % tokensPerItem != 0) : 1) * multiplier;
+  }
 };
 
 struct Launch {
@@ -95,6 +107,13 @@ struct Port {
   BufferRef buffer;                 ///< Output ports only: where the value lies
 };
 
+/// A value of the memory plan, for messages about memory.
+struct PlannedValue {
+  uint64_t bytes = 0;               ///< at maxTokens
+  std::string kernel;               ///< that makes it
+  std::string location;             ///< YAML file:line:column, "" when unknown
+};
+
 /// A program: runs its launches in order, each after the one before has ended.
 struct Entry {
   std::string name;                 ///< "score@looped", "accumulate@plain", "apply"
@@ -107,6 +126,7 @@ struct Entry {
                                     ///< stored as the policy's float type
   std::vector<Port> outputs;        ///< "nll" [N], "logits" [M, V]
   std::vector<Launch> launches;
+  std::vector<PlannedValue> largest; ///< of the arena, largest first, a few
 };
 
 struct Kernel {
@@ -120,10 +140,45 @@ struct Kernel {
 
 /// One code section.
 struct CodeTarget {
-  std::string target;               ///< "cpu"
-  std::string cpu;                  ///< LLVM CPU name, "znver5"
-  std::string level;                ///< "x86-64-v4", "x86-64-v3", "x86-64-v2"
+  std::string target;               ///< "cpu" or "cuda"
+  std::string cpu;                  ///< LLVM CPU name, "znver5"; of cuda the compiler, "NVRTC 13.0"
+  std::string level;                ///< "x86-64-v4", "x86-64-v3", "x86-64-v2"; of cuda "sm_80,sm_90a"
   std::vector<std::string> features;///< /proc/cpuinfo flags needed at load
+};
+
+/// One __global__ function. The stages of a kernel run in order with the same
+/// arguments: every buffer as a pointer, every scalar as a double, the Batch by
+/// value, the workspace as a pointer (CudaCode.h packs them).
+struct CudaStage {
+  std::string symbol;
+  int64_t threads = 0;              ///< of a block: a multiple of 32, at most 1024
+  uint64_t sharedBytes = 0;         ///< of the one dynamic arena
+  WorkItems blocks;                 ///< gridDim.x = count(N); grain is not used
+};
+
+/// The device form of Package::kernels[i].
+struct CudaKernel {
+  std::vector<CudaStage> stages;
+  /// Device memory that every launch may scribble on: fixed + N * perToken bytes.
+  uint64_t workspaceFixed = 0, workspacePerToken = 0;
+  uint64_t sourceBytes = 0;         ///< length of its text in CudaCode::source
+};
+
+/// Machine code for one architecture.
+struct CudaImage {
+  std::string arch;                 ///< "sm_80", "sm_90a"
+  /// One module per CudaCode::kernels, then the module of the support kernels.
+  std::vector<std::string> modules;
+};
+
+/// Everything CUDA. Empty kernels = the package holds no CUDA code.
+struct CudaCode {
+  std::string prelude;              ///< what #include <pg_prelude.cuh> gives
+  std::string source;               ///< text of all kernels in order, then of the support kernels
+  std::vector<CudaImage> images;
+  std::vector<CudaKernel> kernels;  ///< parallel to Package::kernels
+  /// Functions the runtime itself launches (runtime/device/cuda/Support.h).
+  std::vector<CudaStage> support;
 };
 
 struct Phase {
@@ -146,7 +201,7 @@ struct Package {
   std::string model;                ///< model name
   std::string compiler;             ///< version text of pgc
   std::string programHash;          ///< SHA-256 hex of "ir" + structural recipe part
-  std::string precision;            ///< "f32" or "f64"
+  std::string precision;            ///< a policy (runtime/package/Precision.h)
   int64_t vocabulary = 0;
   std::vector<Parameter> parameters;
   std::vector<State> states;
@@ -158,8 +213,11 @@ struct Package {
   std::string spec;                 ///< section text
   std::string ir;                   ///< section text
   std::string codeCpu;              ///< section bytes (ELF)
+  CudaCode cuda;
 
   const Entry *findEntry(const std::string &name) const;
+  bool hasCpuCode() const { return !codeCpu.empty(); }
+  bool hasCudaCode() const { return !cuda.kernels.empty(); }
 };
 
 /// Serialises; the same package gives the same bytes.

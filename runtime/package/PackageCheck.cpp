@@ -6,8 +6,10 @@
 //
 //===----------------------------------------------------------------------===//
 #include "runtime/package/PackageJson.h"
+#include "runtime/package/Precision.h"
 
 #include <cmath>
+#include <map>
 #include <set>
 
 namespace pg::rt {
@@ -131,9 +133,90 @@ Status checkLaunch(const Package &package, const Entry &entry, const Launch &lau
     return corrupt("work items per token in an entry without a token axis");
   __int128 count = items.multiplier;
   if (items.tokensPerItem > 0)
-    count *= (entry.maxTokens + items.tokensPerItem - 1) / items.tokensPerItem;
+    count *= (__int128(entry.maxTokens) + items.tokensPerItem - 1) / items.tokensPerItem;
   if (count > kMaxElements || items.grain > kMaxElements)
     return corrupt("more than 2^40 work items");
+  return Status::ok();
+}
+
+/// "sm_" digits and perhaps one letter: it becomes part of a section name.
+bool isArch(const std::string &arch) {
+  if (arch.size() < 5 || arch.size() > 8 || arch.compare(0, 3, "sm_") != 0)
+    return false;
+  for (size_t i = 3; i < arch.size(); ++i)
+    if (!(arch[i] >= '0' && arch[i] <= '9') &&
+        !(i + 1 == arch.size() && i > 4 && arch[i] >= 'a' && arch[i] <= 'z'))
+      return false;
+  return true;
+}
+
+/// Hardware limits that no architecture exceeds.
+constexpr int64_t kMaxThreads = 1024, kMaxGrid = (int64_t(1) << 31) - 1;
+constexpr uint64_t kMaxShared = uint64_t(1) << 20;
+constexpr size_t kMaxStages = 64, kMaxImages = 16;
+/// Buffers, scalars, batch and workspace of one launch: the driver's limit of
+/// 4,096 bytes.
+constexpr size_t kMaxArgumentBytes = 4096;
+
+Status checkStages(const std::vector<CudaStage> &stages, const std::string &what) {
+  if (stages.empty() || stages.size() > kMaxStages)
+    return corrupt(what + " has " + std::to_string(stages.size()) + " stages, expected 1 to " +
+                   std::to_string(kMaxStages));
+  for (const CudaStage &stage : stages) {
+    if (stage.symbol.empty() || stage.symbol.size() > kMaxName)
+      return corrupt(what + " has a stage without a usable name");
+    if (stage.threads < 32 || stage.threads > kMaxThreads || stage.threads % 32)
+      return corrupt("stage '" + stage.symbol + "' has blocks of " + std::to_string(stage.threads) +
+                     " threads, expected a multiple of 32 up to 1024");
+    if (stage.sharedBytes > kMaxShared)
+      return corrupt("stage '" + stage.symbol + "' asks for " + std::to_string(stage.sharedBytes) +
+                     " bytes of shared memory");
+    if (stage.blocks.multiplier > kMaxGrid)
+      return corrupt("stage '" + stage.symbol + "' has more than 2^31 - 1 blocks");
+  }
+  return Status::ok();
+}
+
+/// Every image has every module; sizes of sections are checked when they are cut.
+Status checkCuda(const Package &package) {
+  const CudaCode &cuda = package.cuda;
+  if (cuda.kernels.empty()) {
+    if (!cuda.images.empty() || !cuda.support.empty())
+      return corrupt("CUDA images without CUDA kernels");
+    return Status::ok();
+  }
+  if (cuda.kernels.size() != package.kernels.size())
+    return corrupt(std::to_string(cuda.kernels.size()) + " CUDA kernels for " +
+                   std::to_string(package.kernels.size()) + " kernels");
+  if (cuda.images.size() > kMaxImages)
+    return corrupt("more than " + std::to_string(kMaxImages) + " CUDA images");
+  std::set<std::string> seen;
+  for (const CudaImage &image : cuda.images)
+    if (!isArch(image.arch) || !seen.insert(image.arch).second)
+      return corrupt("CUDA architecture '" + image.arch + "' is unknown or occurs twice");
+  for (size_t i = 0; i < cuda.kernels.size(); ++i)
+    if (Status status = checkStages(cuda.kernels[i].stages, "CUDA kernel " + std::to_string(i)); !status)
+      return status;
+  if (!cuda.support.empty())
+    if (Status status = checkStages(cuda.support, "CUDA support"); !status)
+      return status;
+  for (const Entry &entry : package.entries)
+    for (const Launch &launch : entry.launches) {
+      const CudaKernel &kernel = cuda.kernels[launch.kernel];
+      if ((launch.buffers.size() + launch.scalars.size() + 7) * 8 > kMaxArgumentBytes)
+        return corrupt("a launch of entry '" + entry.name + "' has more than 4,096 bytes of arguments");
+      if (__int128(kernel.workspacePerToken) * entry.maxTokens + kernel.workspaceFixed > kMaxBytes)
+        return corrupt("entry '" + entry.name + "' needs a workspace of more than 2^46 bytes");
+      for (const CudaStage &stage : kernel.stages) {
+        if (stage.blocks.tokensPerItem > 0 && entry.maxTokens == 0)
+          return corrupt("blocks per token in entry '" + entry.name + "' without a token axis");
+        __int128 blocks = stage.blocks.multiplier;
+        if (stage.blocks.tokensPerItem > 0)
+          blocks *= (__int128(entry.maxTokens) + stage.blocks.tokensPerItem - 1) / stage.blocks.tokensPerItem;
+        if (blocks > kMaxGrid)
+          return corrupt("stage '" + stage.symbol + "' has more than 2^31 - 1 blocks in entry '" + entry.name + "'");
+      }
+    }
   return Status::ok();
 }
 
@@ -178,7 +261,7 @@ int64_t elementCount(const std::vector<int64_t> &shape) {
 }
 
 Status checkPackage(const Package &package) {
-  if (package.precision != "f32" && package.precision != "f64")
+  if (!findPrecisionPolicy(package.precision))
     return corrupt("unknown precision '" + package.precision + "'");
   auto name = [](const auto &item) -> const std::string & { return item.name; };
   if (Status status = checkNames(package.parameters, "a parameter", name); !status)
@@ -193,17 +276,30 @@ Status checkPackage(const Package &package) {
   if (Status status = checkNames(package.kernels, "a kernel", symbol); !status)
     return status;
 
-  std::set<std::string> parameters;
+  std::map<std::string, const Parameter *> parameters;
   for (const Parameter &parameter : package.parameters) {
-    parameters.insert(parameter.name);
+    parameters[parameter.name] = &parameter;
     if (Status status = checkShape(parameter.shape, "parameter '" + parameter.name + "'"); !status)
       return status;
   }
+  int64_t slots = 0;
   for (const State &state : package.states) {
     if (Status status = checkShape(state.shape, "state '" + state.name + "'"); !status)
       return status;
-    if (!state.parameter.empty() && !parameters.count(state.parameter))
+    auto parameter = parameters.find(state.parameter);
+    if (!state.parameter.empty() && parameter == parameters.end())
       return corrupt("state '" + state.name + "' belongs to unknown parameter '" + state.parameter + "'");
+    if (state.fromParameter &&
+        (parameter == parameters.end() || parameter->second->shape != state.shape))
+      return corrupt("state '" + state.name + "' starts as a copy of a parameter but belongs to none of its shape");
+    if (!state.draw.kind.empty() && state.role != "adapter")
+      return corrupt("state '" + state.name + "' of role '" + state.role + "' is drawn; only adapters are");
+    // Kernels index adapters by slot: one number of slots for all.
+    if (state.role != "adapter")
+      continue;
+    if (state.shape.size() != 3 || (slots != 0 && state.shape[0] != slots))
+      return corrupt("adapter '" + state.name + "' expects the shape [slots, ., .] with the slots of the others");
+    slots = state.shape[0];
   }
   double previous = 0;
   for (const Phase &phase : package.phases) {
@@ -214,6 +310,9 @@ Status checkPackage(const Package &package) {
   for (const Entry &entry : package.entries)
     if (Status status = checkEntry(package, entry); !status)
       return status.with("entry '" + entry.name + "'");
+
+  if (Status status = checkCuda(package); !status)
+    return status;
 
   // What the executor adds up in 64 bits.
   __int128 total = 0;

@@ -39,6 +39,10 @@ Json toJson(const Entry &entry);
 Json toJson(const Kernel &kernel);
 Json toJson(const CodeTarget &target);
 Json toJson(const Phase &phase);
+Json toJson(const PlannedValue &value);
+Json toJson(const CudaStage &stage);
+Json toJson(const CudaKernel &kernel);
+Json toJson(const CudaImage &image);
 
 template <typename T> Json listToJson(const std::vector<T> &list) {
   Json result = Json::array();
@@ -92,14 +96,28 @@ std::vector<T> readList(JsonFields &fields, const char *key, Status &status, Rea
   return list;
 }
 
-Json toJson(const Parameter &parameter) {
+Json toJson(const InitSpec &init) {
   Json numbers = Json::object();
-  for (const auto &[name, value] : parameter.init.numbers)
+  for (const auto &[name, value] : init.numbers)
     numbers[name] = numberToJson(value);
+  return {{"kind", init.kind}, {"numbers", numbers}};
+}
+
+InitSpec readInit(JsonFields &fields, const char *key, Status &status) {
+  InitSpec spec;
+  JsonFields init(fields.object(key), fields.path(key), status);
+  spec.kind = init.string("kind");
+  for (const auto &[name, value] : init.object("numbers").items())
+    if (!readNumber(value, spec.numbers[name]))
+      init.fail("'" + name + "' is not a number");
+  return spec;
+}
+
+Json toJson(const Parameter &parameter) {
   return {{"name", parameter.name},
           {"dtype", dtypeName(parameter.dtype)},
           {"shape", parameter.shape},
-          {"init", {{"kind", parameter.init.kind}, {"numbers", numbers}}},
+          {"init", toJson(parameter.init)},
           {"group", parameter.group},
           {"quant", parameter.quant},
           {"location", parameter.location}};
@@ -110,11 +128,7 @@ Parameter readParameter(JsonFields &fields, Status &status) {
   parameter.name = fields.string("name");
   parameter.dtype = readEnum<DType>(fields, "dtype", kDTypes);
   parameter.shape = readShape(fields, "shape");
-  JsonFields init(fields.object("init"), fields.path("init"), status);
-  parameter.init.kind = init.string("kind");
-  for (const auto &[name, value] : init.object("numbers").items())
-    if (!readNumber(value, parameter.init.numbers[name]))
-      init.fail("'" + name + "' is not a number");
+  parameter.init = readInit(fields, "init", status);
   parameter.group = fields.string("group");
   parameter.quant = fields.string("quant");
   parameter.location = fields.string("location");
@@ -122,12 +136,16 @@ Parameter readParameter(JsonFields &fields, Status &status) {
 }
 
 Json toJson(const State &state) {
-  return {{"name", state.name},   {"role", state.role},
-          {"parameter", state.parameter}, {"dtype", dtypeName(state.dtype)},
-          {"shape", state.shape}, {"init", numberToJson(state.init)}};
+  Json json = {{"name", state.name},   {"role", state.role},
+               {"parameter", state.parameter}, {"dtype", dtypeName(state.dtype)},
+               {"shape", state.shape}, {"init", numberToJson(state.init)},
+               {"from_parameter", state.fromParameter}};
+  if (!state.draw.kind.empty())
+    json["draw"] = toJson(state.draw);
+  return json;
 }
 
-State readState(JsonFields &fields) {
+State readState(JsonFields &fields, Status &status) {
   State state;
   state.name = fields.string("name");
   state.role = fields.string("role");
@@ -135,6 +153,9 @@ State readState(JsonFields &fields) {
   state.dtype = readEnum<DType>(fields, "dtype", kDTypes);
   state.shape = readShape(fields, "shape");
   state.init = fields.number("init");
+  state.fromParameter = fields.boolean("from_parameter");
+  if (fields.has("draw"))
+    state.draw = readInit(fields, "draw", status);
   return state;
 }
 
@@ -207,6 +228,14 @@ Port readPort(JsonFields &fields) {
   return port;
 }
 
+Json toJson(const PlannedValue &value) {
+  return {{"bytes", value.bytes}, {"kernel", value.kernel}, {"location", value.location}};
+}
+
+PlannedValue readPlannedValue(JsonFields &fields) {
+  return {uint64_t(fields.integer("bytes", 0, kMaxBytes)), fields.string("kernel"), fields.string("location")};
+}
+
 Json toJson(const Entry &entry) {
   return {{"name", entry.name},
           {"role", entry.role},
@@ -216,7 +245,8 @@ Json toJson(const Entry &entry) {
           {"inputs", listToJson(entry.inputs)},
           {"scalars", entry.scalars},
           {"outputs", listToJson(entry.outputs)},
-          {"launches", listToJson(entry.launches)}};
+          {"launches", listToJson(entry.launches)},
+          {"largest", listToJson(entry.largest)}};
 }
 
 Entry readEntry(JsonFields &fields, Status &status) {
@@ -230,6 +260,7 @@ Entry readEntry(JsonFields &fields, Status &status) {
   entry.scalars = readStrings(fields, "scalars");
   entry.outputs = readList<Port>(fields, "outputs", status, readPort);
   entry.launches = readList<Launch>(fields, "launches", status, readLaunch);
+  entry.largest = readList<PlannedValue>(fields, "largest", status, readPlannedValue);
   return entry;
 }
 
@@ -267,6 +298,76 @@ Json toJson(const CodeTarget &target) {
 CodeTarget readTarget(JsonFields &fields) {
   return {fields.string("target"), fields.string("cpu"), fields.string("level"),
           readStrings(fields, "features")};
+}
+
+Json toJson(const CudaStage &stage) {
+  return {{"symbol", stage.symbol},
+          {"threads", stage.threads},
+          {"shared_bytes", stage.sharedBytes},
+          {"tokens_per_block", stage.blocks.tokensPerItem},
+          {"multiplier", stage.blocks.multiplier}};
+}
+
+CudaStage readStage(JsonFields &fields) {
+  CudaStage stage;
+  stage.symbol = fields.string("symbol");
+  stage.threads = fields.integer("threads", 1, kMaxInt);
+  stage.sharedBytes = uint64_t(fields.integer("shared_bytes", 0, kMaxBytes));
+  stage.blocks.tokensPerItem = fields.integer("tokens_per_block", 0, kMaxInt);
+  stage.blocks.multiplier = fields.integer("multiplier", 0, kMaxInt);
+  return stage;
+}
+
+Json toJson(const CudaKernel &kernel) {
+  return {{"stages", listToJson(kernel.stages)},
+          {"workspace_fixed", kernel.workspaceFixed},
+          {"workspace_per_token", kernel.workspacePerToken},
+          {"source_bytes", kernel.sourceBytes}};
+}
+
+CudaKernel readCudaKernel(JsonFields &fields, Status &status) {
+  CudaKernel kernel;
+  kernel.stages = readList<CudaStage>(fields, "stages", status, readStage);
+  kernel.workspaceFixed = uint64_t(fields.integer("workspace_fixed", 0, kMaxBytes));
+  kernel.workspacePerToken = uint64_t(fields.integer("workspace_per_token", 0, kMaxBytes));
+  kernel.sourceBytes = uint64_t(fields.integer("source_bytes", 0, kMaxBytes));
+  return kernel;
+}
+
+Json toJson(const CudaImage &image) {
+  Json lengths = Json::array();
+  for (const std::string &module : image.modules)
+    lengths.push_back(module.size());
+  return {{"arch", image.arch}, {"module_bytes", lengths}};
+}
+
+Json toJson(const CudaCode &cuda) {
+  return {{"prelude_bytes", cuda.prelude.size()},
+          {"source_bytes", cuda.source.size()},
+          {"images", listToJson(cuda.images)},
+          {"kernels", listToJson(cuda.kernels)},
+          {"support", listToJson(cuda.support)}};
+}
+
+CudaCode readCuda(JsonFields &fields, CudaLengths &lengths, Status &status) {
+  CudaCode cuda;
+  lengths.prelude = uint64_t(fields.integer("prelude_bytes", 0, kMaxBytes));
+  lengths.source = uint64_t(fields.integer("source_bytes", 0, kMaxBytes));
+  cuda.images = readList<CudaImage>(fields, "images", status, [&](JsonFields &image) {
+    lengths.modules.emplace_back();
+    for (const Json &bytes : image.array("module_bytes")) {
+      if (!bytes.is_number_unsigned() || bytes.get<uint64_t>() > uint64_t(kMaxBytes)) {
+        image.fail("'module_bytes' holds " + bytes.dump() + ", expected a length");
+        break;
+      }
+      lengths.modules.back().push_back(bytes.get<uint64_t>());
+    }
+    return CudaImage{image.string("arch"), {}};
+  });
+  cuda.kernels = readList<CudaKernel>(fields, "kernels", status,
+                                      [&](JsonFields &kernel) { return readCudaKernel(kernel, status); });
+  cuda.support = readList<CudaStage>(fields, "support", status, readStage);
+  return cuda;
 }
 
 Json toJson(const Phase &phase) {
@@ -320,11 +421,13 @@ Json manifestToJson(const Package &package) {
           {"entries", listToJson(package.entries)},
           {"kernels", listToJson(package.kernels)},
           {"targets", listToJson(package.targets)},
+          {"cuda", toJson(package.cuda)},
           {"recipe", recipe}};
 }
 
-Status manifestFromJson(const Json &manifest, Package &package) {
+Status manifestFromJson(const Json &manifest, Package &package, CudaLengths *lengths) {
   Status status;
+  CudaLengths unused;
   JsonFields fields(manifest, "", status);
   package.model = fields.string("model");
   package.compiler = fields.string("compiler");
@@ -333,12 +436,15 @@ Status manifestFromJson(const Json &manifest, Package &package) {
   package.vocabulary = fields.integer("vocabulary", 0, (int64_t(1) << 31) - 1);
   package.parameters = readList<Parameter>(fields, "parameters", status,
                                            [&](JsonFields &f) { return readParameter(f, status); });
-  package.states = readList<State>(fields, "states", status, readState);
+  package.states = readList<State>(fields, "states", status,
+                                   [&](JsonFields &f) { return readState(f, status); });
   package.phases = readList<Phase>(fields, "phases", status, readPhase);
   package.entries =
       readList<Entry>(fields, "entries", status, [&](JsonFields &f) { return readEntry(f, status); });
   package.kernels = readList<Kernel>(fields, "kernels", status, readKernel);
   package.targets = readList<CodeTarget>(fields, "targets", status, readTarget);
+  JsonFields cuda(fields.object("cuda"), "cuda", status);
+  package.cuda = readCuda(cuda, lengths ? *lengths : unused, status);
   for (const auto &[path, value] : fields.object("recipe").items()) {
     JsonFields item(value, "recipe." + path, status);
     package.recipe[path] = readRecipeValue(item);

@@ -7,11 +7,18 @@
 
 namespace pg::rt {
 
-/// All of the package except the three section texts; keys sorted.
+/// Bytes of the pieces of the CUDA sections, from the manifest.
+struct CudaLengths {
+  uint64_t prelude = 0, source = 0;
+  std::vector<std::vector<uint64_t>> modules; ///< per image
+};
+
+/// All of the package except the section texts; keys sorted.
 Json manifestToJson(const Package &package);
 /// The reverse; a wrong type, a missing key or a number out of range is Corrupt
-/// with the path of the field. References between tables: checkPackage.
-Status manifestFromJson(const Json &manifest, Package &package);
+/// with the path of the field. References between tables: checkPackage. Images
+/// are left without modules; `lengths`, when given, says how to cut them.
+Status manifestFromJson(const Json &manifest, Package &package, CudaLengths *lengths = nullptr);
 
 /// Indices, sizes, offsets and names of the whole package (PackageCheck.cpp).
 Status checkPackage(const Package &package);

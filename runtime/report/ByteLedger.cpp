@@ -86,7 +86,10 @@ ByteLedger estimateBytes(const Package &package, const std::function<const void 
     TensorBytes bytes{tensor.name, tensor.quant, tensor.shape};
     bytes.raw = count * dtypeBytes(tensor.dtype);
     bytes.quantised = bytes.coded = 2 * count;
-    if (!tensor.quant.empty() && tensor.shape.size() >= 2 && count > kMaxPassThrough) {
+    bool isCoded = !tensor.quant.empty() && tensor.shape.size() >= 2 && count > kMaxPassThrough;
+    // Asked for once: it may be a copy from another memory.
+    const void *memory = isCoded ? parameter(index) : nullptr;
+    if (memory) {
       int64_t columns = tensor.shape.back(), rows = count / columns;
       int64_t taken = std::clamp<int64_t>(sampledValues / columns, 1, rows);
       QuantRule rule = quantRule(tensor.quant);
@@ -95,7 +98,7 @@ ByteLedger estimateBytes(const Package &package, const std::function<const void 
       for (int64_t i = 0; i < taken; ++i) {
         int64_t first = i * rows / taken * columns;
         for (int64_t c = 0; c < columns; ++c)
-          row[size_t(c)] = valueAt(parameter(index), tensor.dtype, first + c);
+          row[size_t(c)] = valueAt(memory, tensor.dtype, first + c);
         addRow(row.data(), columns, rule, histogram);
       }
       bytes.bits = rule.bits;

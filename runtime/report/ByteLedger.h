@@ -51,7 +51,8 @@ struct ByteLedger {
 /// `columns`; 0 for weights that all round to one code.
 double codeEntropyBits(const std::vector<double> &values, int64_t rows, int64_t columns, const QuantRule &rule);
 
-/// `parameter` gives the memory of a parameter of the package. Reads at most
+/// `parameter` gives the memory of a parameter of the package, valid until it is
+/// asked again. Reads at most
 /// `sampledValues` of each tensor, in whole rows spread evenly.
 ByteLedger estimateBytes(const Package &package, const std::function<const void *(size_t)> &parameter,
                          int64_t sampledValues = 65536);

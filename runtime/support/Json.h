@@ -28,6 +28,8 @@ public:
   /// `where` names the object in messages, "entries[2].launches[7]".
   JsonFields(const Json &object, std::string where, Status &status);
 
+  /// Whether the object has `key`; says nothing of its type.
+  bool has(const char *key) const { return object_.is_object() && object_.contains(key); }
   std::string string(const char *key);
   double number(const char *key);
   bool boolean(const char *key);

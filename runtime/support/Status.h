@@ -21,6 +21,7 @@ enum class Code {
   Budget = 7,       ///< bytes or seconds exceeded
   Legality = 8,
   Peer = 9,
+  Interrupted = 128, ///< given up because of a signal; the tool adds its number
   Internal = 70,
 };
 

@@ -56,16 +56,19 @@ std::vector<double> orthogonal(const Parameter &parameter, const Random &random,
   return values;
 }
 
-void storeValues(const std::vector<double> &values, DType dtype, void *memory) {
+} // namespace
+
+std::string parameterBytes(const std::vector<double> &values, DType dtype) {
+  std::string bytes(values.size() * size_t(dtypeBytes(dtype)), '\0');
+  auto *memory = static_cast<void *>(bytes.data());
   for (size_t i = 0; i < values.size(); ++i)
     switch (dtype) {
     case DType::F64: static_cast<double *>(memory)[i] = values[i]; break;
     case DType::BF16: static_cast<uint16_t *>(memory)[i] = floatToBf16(float(values[i])); break;
     default: static_cast<float *>(memory)[i] = float(values[i]); break;
     }
+  return bytes;
 }
-
-} // namespace
 
 StatusOr<std::vector<double>> initialValues(const Parameter &parameter, uint64_t seed) {
   const auto &numbers = parameter.init.numbers;
@@ -124,23 +127,41 @@ StatusOr<std::vector<double>> initialValues(const Parameter &parameter, uint64_t
   return invalid("is unknown, expected zeros, ones, constant, normal, uniform, orthogonal or rows");
 }
 
+Status drawState(Executor &executor, size_t index, uint64_t seed, const std::string &use) {
+  const State &state = executor.package().states[index];
+  std::vector<double> values(size_t(elementCount(state.shape)), state.init);
+  if (!state.draw.kind.empty()) {
+    Parameter drawn;
+    drawn.name = state.name + " " + use;
+    drawn.shape = state.shape;
+    drawn.init = state.draw;
+    auto random = initialValues(drawn, seed);
+    if (!random)
+      return random.status();
+    values = std::move(*random);
+  }
+  return executor.writeState(index, parameterBytes(values, state.dtype).data());
+}
+
 Status initialise(Executor &executor, uint64_t seed) {
-  executor.resetStates();
   const auto &parameters = executor.package().parameters;
   std::vector<Status> problems(parameters.size());
+  std::vector<std::string> bytes(parameters.size());
   executor.pool().parallelFor(int64_t(parameters.size()), 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i) {
-      auto values = initialValues(parameters[size_t(i)], seed);
+    for (auto i = size_t(begin); i < size_t(end); ++i) {
+      auto values = initialValues(parameters[i], seed);
+      problems[i] = values.status();
       if (values)
-        storeValues(*values, parameters[size_t(i)].dtype, executor.parameter(size_t(i)));
-      else
-        problems[size_t(i)] = values.status();
+        bytes[i] = parameterBytes(*values, parameters[i].dtype);
     }
   });
-  for (const Status &problem : problems)
-    if (!problem)
-      return problem;
-  return Status::ok();
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    if (!problems[i])
+      return problems[i];
+    if (Status status = executor.writeParameter(i, bytes[i].data()); !status)
+      return status;
+  }
+  return executor.resetStates();
 }
 
 } // namespace pg::rt

@@ -17,8 +17,15 @@ namespace pg::rt {
 /// missing numbers.
 StatusOr<std::vector<double>> initialValues(const Parameter &parameter, uint64_t seed);
 
+/// Values as the bytes of a parameter of float type.
+std::string parameterBytes(const std::vector<double> &values, DType dtype);
+
 /// Every parameter of the executor; states to their initial values.
 Status initialise(Executor &executor, uint64_t seed);
+
+/// One state from its `draw`, or its initial value when it has none. `use` keys
+/// the random numbers besides the seed and the state's name.
+Status drawState(Executor &executor, size_t state, uint64_t seed, const std::string &use);
 
 } // namespace pg::rt
 

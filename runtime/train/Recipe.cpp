@@ -23,23 +23,37 @@ constexpr KnownKey kKnownKeys[] = {
     {"data.train", Kind::String, "fineweb_train_*.bin"},
     {"data.validation", Kind::String, "fineweb_val_*.bin"},
     {"data.bos_id", Kind::Int, "1"},
+    {"data.check", Kind::String, "tokens"},
+    {"data.allow_gaps", Kind::Bool, "false"},
     {"batch.step_tokens", Kind::Int, "0"},
     {"batch.micro_tokens", Kind::Int, "4096"},
+    {"batch.rank_tokens", Kind::Int, "0"},
+    {"batch.logical_ranks", Kind::Int, "1"},
     {"batch.row_length", Kind::Int, "1024"},
     {"batch.packing", Kind::String, "documents"},
     {"batch.max_segment", Kind::Int, "0"},
     {"schedule.steps", Kind::Int, "1000"},
     {"schedule.warmup_steps", Kind::Int, "0"},
     {"schedule.warmdown_fraction", Kind::Float, "0"},
+    {"schedule.warmdown_steps", Kind::Int, "0"},
+    {"schedule.warmdown_shape", Kind::String, "linear"},
     {"schedule.min_lr", Kind::Float, "0"},
     {"schedule.max_seconds", Kind::Float, "0"},
+    {"schedule.max_tokens", Kind::Int, "0"},
+    {"schedule.measure", Kind::String, "widest"},
+    {"schedule.restored_warmup.steps", Kind::Int, "0"},
+    {"schedule.restored_warmup.keep_states", Kind::String, ""},
     {"clip.norm", Kind::Float, "0"},
+    {"clip.mode", Kind::String, "joint"},
     {"eval.row_length", Kind::Int, "1024"},
     {"eval.batch_tokens", Kind::Int, "0"},
     {"eval.every", Kind::Int, "0"},
     {"eval.stride", Kind::Int, "0"},
     {"log.every", Kind::Int, "10"},
     {"checkpoint.every", Kind::Int, "0"},
+    {"checkpoint.every_seconds", Kind::Float, "600"},
+    {"checkpoint.keep", Kind::Int, "2"},
+    {"checkpoint.keep_best", Kind::Bool, "true"},
     {"ema.decay", Kind::Float, "0"},
 };
 
@@ -68,6 +82,16 @@ const char *kindText(Kind kind) {
   case Kind::Float: return "a number";
   case Kind::Bool: return "true or false";
   case Kind::String: return "text";
+  }
+  return "";
+}
+
+std::string valueText(const RecipeValue &value) {
+  switch (value.kind) {
+  case Kind::Int: return std::to_string(value.i);
+  case Kind::Float: return formatDouble(value.f);
+  case Kind::Bool: return value.b ? "true" : "false";
+  case Kind::String: return value.s;
   }
   return "";
 }
@@ -163,16 +187,50 @@ const std::string &Recipe::text(const std::string &path) const {
   return found == values.end() ? kEmpty : found->second.s;
 }
 
-StatusOr<double> Recipe::groupScalar(const std::string &scalar) const {
-  size_t dot = scalar.rfind('.');
+StatusOr<Ramp> Recipe::scalar(const std::string &name) const {
+  size_t dot = name.rfind('.');
+  std::vector<std::string> paths;
   if (dot != std::string::npos) {
-    std::string group = "optimizer.groups." + scalar.substr(0, dot), last = scalar.substr(dot + 1);
-    for (const std::string &path : {group + (last == "lr" ? ".lr" : ".args." + last), group + "." + last})
-      if (has(path))
-        return number(path);
+    std::string group = name.substr(0, dot), last = name.substr(dot + 1);
+    if (group.rfind("qat.", 0) == 0)
+      paths.push_back("qat.groups." + group.substr(4) + ".args." + last);
+    else
+      paths.push_back("optimizer.groups." + group + (last == "lr" ? ".lr" : ".args." + last));
   }
-  return Status(Code::Invalid, "the optimizer needs the scalar '" + scalar +
+  paths.push_back(name);
+  for (const std::string &path : paths) {
+    if (has(path + ".from") && has(path + ".to"))
+      return Ramp{number(path + ".from"), number(path + ".to"), integer(path + ".over_steps")};
+    if (has(path))
+      return Ramp{number(path), number(path), 0};
+  }
+  return Status(Code::Invalid, "the program needs the scalar '" + name +
                                    "' but the recipe of the package gives no value for it");
+}
+
+StatusOr<std::vector<std::string>> Recipe::adopt(const Json &stored) {
+  auto corrupt = [](const std::string &path) {
+    return Status(Code::Corrupt, "the stored recipe value '" + path + "' cannot be read");
+  };
+  if (!stored.is_object())
+    return corrupt("");
+  std::vector<std::string> differences;
+  for (const auto &[path, item] : stored.items()) {
+    auto own = values.find(path);
+    if (own == values.end())
+      continue;
+    if (!item.is_object() || !item.contains("value") || !item.contains("origin") || !item["origin"].is_string())
+      return corrupt(path);
+    const Json &value = item["value"];
+    RecipeValue taken;
+    if (!parseAs(own->second.kind, value.is_string() ? value.get<std::string>() : value.dump(), taken))
+      return corrupt(path);
+    taken.location = item["origin"].get<std::string>();
+    if (std::string was = valueText(own->second), is = valueText(taken); was != is)
+      differences.push_back(path + ": " + is + " (package: " + was + ")");
+    own->second = taken;
+  }
+  return differences;
 }
 
 Json Recipe::toJson() const {

@@ -4,6 +4,7 @@
 
 #include "runtime/package/Package.h"
 #include "runtime/support/Json.h"
+#include "runtime/train/Schedule.h"
 
 namespace pg::rt {
 
@@ -22,11 +23,18 @@ public:
   const std::string &text(const std::string &path) const;
   bool has(const std::string &path) const { return values.count(path) != 0; }
 
-  /// Value of an `apply` scalar named "<group>.lr" or "<group>.<arg>".
-  StatusOr<double> groupScalar(const std::string &scalar) const;
+  /// Value of a run-time scalar: "<group>.lr", "<group>.<arg>" of an optimizer
+  /// group, "qat.<group>.<arg>" of a quantiser, else the recipe's own path;
+  /// constant, or a ramp given as {from, to, over_steps}.
+  StatusOr<Ramp> scalar(const std::string &name) const;
 
   /// All values with their origins, for the run folder.
   Json toJson() const;
+  /// Takes the values of an earlier run (the output of toJson) with their
+  /// origins; keys that are unknown now are left out. Returns one text for
+  /// each value that differs: "schedule.steps: 100 (package: 200)". Corrupt for
+  /// another shape of data.
+  StatusOr<std::vector<std::string>> adopt(const Json &values);
 
 private:
   std::map<std::string, RecipeValue> values;

@@ -1,5 +1,6 @@
 //===- Safetensors.cpp - reader with all checks, ordered writer -------------===//
 #include "runtime/weights/Safetensors.h"
+#include "runtime/weights/TensorStream.h"
 #include "runtime/support/BFloat16.h"
 #include "runtime/support/File.h"
 #include "runtime/support/Json.h"
@@ -182,21 +183,22 @@ std::string shapeText(const std::vector<int64_t> &shape) {
   return text + "]";
 }
 
-Status writeSafetensors(const std::string &path, std::vector<TensorToWrite> tensors,
-                        const std::map<std::string, std::string> &metadata) {
-  std::sort(tensors.begin(), tensors.end(), [](const TensorToWrite &a, const TensorToWrite &b) {
+void sortTensors(std::vector<TensorShape> &tensors) {
+  std::sort(tensors.begin(), tensors.end(), [](const TensorShape &a, const TensorShape &b) {
     int64_t wide = safetensorsDtypeBytes(a.dtype), other = safetensorsDtypeBytes(b.dtype);
     return wide != other ? wide > other : a.name < b.name;
   });
+}
+
+std::string safetensorsHeader(const std::vector<TensorShape> &tensors,
+                              const std::map<std::string, std::string> &metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty())
     header["__metadata__"] = metadata;
   uint64_t offset = 0;
-  std::vector<std::string_view> pieces(1);
-  for (const TensorToWrite &tensor : tensors) {
-    uint64_t end = offset + tensor.bytes.size();
+  for (const TensorShape &tensor : tensors) {
+    uint64_t end = offset + tensor.bytes;
     header[tensor.name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {offset, end}}};
-    pieces.push_back(tensor.bytes);
     offset = end;
   }
   std::string text = header.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
@@ -204,8 +206,19 @@ Status writeSafetensors(const std::string &path, std::vector<TensorToWrite> tens
   std::string prefix;
   for (int i = 0; i < 8; ++i)
     prefix += char(uint64_t(text.size()) >> (8 * i) & 0xff);
-  prefix += text;
-  pieces[0] = prefix;
+  return prefix + text;
+}
+
+Status writeSafetensors(const std::string &path, std::vector<TensorToWrite> tensors,
+                        const std::map<std::string, std::string> &metadata) {
+  std::vector<TensorShape> order;
+  for (size_t i = 0; i < tensors.size(); ++i)
+    order.push_back({tensors[i].name, tensors[i].dtype, tensors[i].shape, tensors[i].bytes.size(), i});
+  sortTensors(order);
+  std::string header = safetensorsHeader(order, metadata);
+  std::vector<std::string_view> pieces = {header};
+  for (const TensorShape &tensor : order)
+    pieces.push_back(tensors[tensor.source].bytes);
   return writeFileAtomic(path, pieces);
 }
 

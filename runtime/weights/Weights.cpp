@@ -3,6 +3,7 @@
 #include "runtime/package/PackageJson.h"
 #include "runtime/support/BFloat16.h"
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 
@@ -54,7 +55,7 @@ Status loadWeights(Executor &executor, const std::string &path) {
                          shapeText(parameter.shape));
   }
   for (const auto &[name, tensor] : file->tensors())
-    if (!known.count(name))
+    if (!known.count(name) && name.rfind("state/", 0) != 0)
       problems.push_back("'" + name + "' " + shapeText(tensor.shape) + " is no parameter of the model");
   if (!problems.empty()) {
     std::string text = "weights '" + path + "' do not fit model '" + executor.package().model + "':";
@@ -64,20 +65,59 @@ Status loadWeights(Executor &executor, const std::string &path) {
       text += "\n  and " + std::to_string(problems.size() - kMaxProblems) + " more";
     return {Code::Invalid, text};
   }
-  for (size_t i = 0; i < parameters.size(); ++i)
-    if (Status status = store(*file->find(parameters[i].name), parameters[i], executor.parameter(i)); !status)
+  std::vector<char> values;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    values.resize(executor.parameterBytes(i));
+    if (Status status = store(*file->find(parameters[i].name), parameters[i], values.data()); !status)
       return status.with("'" + path + "'");
-  return Status::ok();
+    if (Status status = executor.writeParameter(i, values.data()); !status)
+      return status;
+  }
+  return executor.copyParameters();
 }
 
 Status saveWeights(const Executor &executor, const std::string &path,
                    const std::map<std::string, std::string> &metadata) {
   std::vector<TensorToWrite> tensors;
+  std::vector<std::vector<char>> held;
   const auto &parameters = executor.package().parameters;
-  for (size_t i = 0; i < parameters.size(); ++i)
+  held.reserve(parameters.size());
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    std::vector<char> &values = held.emplace_back(executor.parameterBytes(i));
+    if (Status status = executor.readParameter(i, values.data()); !status)
+      return status;
     tensors.push_back({parameters[i].name, dtypeName(parameters[i].dtype), parameters[i].shape,
-                       {static_cast<const char *>(executor.parameter(i)),
-                        byteCount(parameters[i].shape, parameters[i].dtype)}});
+                       {values.data(), values.size()}});
+  }
+  return writeSafetensors(path, std::move(tensors), metadata);
+}
+
+bool hasAverages(const Package &package) {
+  return std::any_of(package.states.begin(), package.states.end(),
+                     [](const State &state) { return state.role == "ema"; });
+}
+
+Status saveAverages(const Executor &executor, const std::string &path,
+                    const std::map<std::string, std::string> &metadata) {
+  const Package &package = executor.package();
+  std::vector<TensorToWrite> tensors;
+  std::vector<std::vector<char>> held;
+  held.reserve(package.parameters.size());
+  for (size_t i = 0; i < package.parameters.size(); ++i) {
+    const Parameter &parameter = package.parameters[i];
+    auto average = std::find_if(package.states.begin(), package.states.end(), [&](const State &state) {
+      return state.role == "ema" && state.parameter == parameter.name &&
+             elementCount(state.shape) == elementCount(parameter.shape);
+    });
+    bool isAveraged = average != package.states.end();
+    size_t index = isAveraged ? size_t(average - package.states.begin()) : i;
+    std::vector<char> &values = held.emplace_back(isAveraged ? executor.stateBytes(index) : executor.parameterBytes(i));
+    Status status = isAveraged ? executor.readState(index, values.data()) : executor.readParameter(i, values.data());
+    if (!status)
+      return status;
+    tensors.push_back({parameter.name, dtypeName(isAveraged ? average->dtype : parameter.dtype), parameter.shape,
+                       {values.data(), values.size()}});
+  }
   return writeSafetensors(path, std::move(tensors), metadata);
 }
 
@@ -88,13 +128,13 @@ Status saveGradients(const Executor &executor, const std::string &path) {
     if (package.states[i].role == "gradient")
       gradientOf[package.states[i].parameter] = i;
   std::vector<TensorToWrite> tensors;
-  std::vector<std::string> zeros;
-  zeros.reserve(package.parameters.size());
+  std::vector<std::string> values; // views of these are written
+  values.reserve(package.parameters.size());
   for (const Parameter &parameter : package.parameters) {
     auto found = gradientOf.find(parameter.name);
     if (found == gradientOf.end()) {
-      zeros.emplace_back(byteCount(parameter.shape, parameter.dtype), '\0');
-      tensors.push_back({parameter.name, dtypeName(parameter.dtype), parameter.shape, zeros.back()});
+      values.emplace_back(byteCount(parameter.shape, parameter.dtype), '\0');
+      tensors.push_back({parameter.name, dtypeName(parameter.dtype), parameter.shape, values.back()});
       continue;
     }
     // A state may be stored flattened; the parameter's shape is the one to show.
@@ -102,9 +142,10 @@ Status saveGradients(const Executor &executor, const std::string &path) {
     if (elementCount(state.shape) != elementCount(parameter.shape))
       return {Code::Internal, "state '" + state.name + "' has shape " + shapeText(state.shape) +
                                   ", its parameter " + shapeText(parameter.shape)};
-    tensors.push_back({parameter.name, dtypeName(state.dtype), parameter.shape,
-                       {static_cast<const char *>(executor.state(found->second)),
-                        byteCount(state.shape, state.dtype)}});
+    values.emplace_back(byteCount(state.shape, state.dtype), '\0');
+    if (Status status = executor.readState(found->second, values.back().data()); !status)
+      return status;
+    tensors.push_back({parameter.name, dtypeName(state.dtype), parameter.shape, values.back()});
   }
   return writeSafetensors(path, std::move(tensors));
 }

@@ -7,13 +7,22 @@
 
 namespace pg::rt {
 
-/// Fills every parameter, converting to its dtype. Invalid lists all missing,
-/// unknown and mis-shaped tensors (at most 20) in one message.
+/// Fills every parameter, converting to its dtype. The tensors of a checkpoint
+/// will do: its "state/..." are left out. Invalid lists all missing, unknown
+/// and mis-shaped tensors (at most 20) in one message. States that start as
+/// copies of parameters follow.
 Status loadWeights(Executor &executor, const std::string &path);
 
 /// Writes every parameter under its name, in its own dtype.
 Status saveWeights(const Executor &executor, const std::string &path,
                    const std::map<std::string, std::string> &metadata = {});
+
+/// Whether the package keeps averaged weights (states of role "ema").
+bool hasAverages(const Package &package);
+/// Writes the average of every parameter under the parameter's name; a
+/// parameter without one as it is.
+Status saveAverages(const Executor &executor, const std::string &path,
+                    const std::map<std::string, std::string> &metadata = {});
 
 /// Writes the gradient of every parameter under the parameter's name; exact
 /// zeros for one without a gradient state.

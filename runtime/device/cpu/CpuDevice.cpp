@@ -1,0 +1,169 @@
+//===- CpuDevice.cpp - the package's shared object on a thread pool ---------===//
+#include "runtime/device/cpu/CpuDevice.h"
+#include "runtime/support/Log.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace pg::rt {
+namespace {
+
+constexpr uint64_t kAlignment = 64;
+/// Gradient pieces are small: a thread takes several at a time.
+constexpr int64_t kPiecesAtOnce = 16;
+/// Pieces of a launch between two looks at the abort flag.
+constexpr int64_t kAbortPieces = 16;
+/// Bytes a thread fills at a time.
+constexpr uint64_t kFillBytes = uint64_t(1) << 20;
+
+template <typename T> double sumOfSquares(const T *values, int64_t count) {
+  double lanes[8] = {};
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8)
+    for (int lane = 0; lane < 8; ++lane)
+      lanes[lane] += double(values[i + lane]) * double(values[i + lane]);
+  for (; i < count; ++i)
+    lanes[0] += double(values[i]) * double(values[i]);
+  return ((lanes[0] + lanes[4]) + (lanes[1] + lanes[5])) + ((lanes[2] + lanes[6]) + (lanes[3] + lanes[7]));
+}
+
+} // namespace
+
+StatusOr<std::unique_ptr<Device>> CpuDevice::create(const Package &package, ThreadPool &threads) {
+  std::unique_ptr<CpuDevice> device(new CpuDevice(package, threads));
+  auto code = CpuCode::load(package);
+  if (!code)
+    return code.status();
+  device->code = std::move(*code);
+  for (const Kernel &kernel : package.kernels)
+    device->scratchStride =
+        std::max(device->scratchStride, (kernel.scratchBytes + kAlignment - 1) / kAlignment * kAlignment);
+  auto scratch = device->allocate(device->scratchStride * uint64_t(threads.size()));
+  if (!scratch)
+    return scratch.status();
+  device->scratch = *scratch;
+  return std::unique_ptr<Device>(std::move(device));
+}
+
+std::string CpuDevice::describe() const { return "CPU, " + std::to_string(threads.size()) + " threads"; }
+
+StatusOr<char *> CpuDevice::allocate(uint64_t bytes) {
+  Arena arena;
+  if (!arena.allocate(bytes))
+    return Status(Code::Environment, "not enough memory for " + std::to_string(bytes >> 20) + " MiB");
+  memory.push_back(std::move(arena));
+  return memory.back().data();
+}
+
+Status CpuDevice::upload(const std::vector<Upload> &uploads) {
+  for (const Upload &upload : uploads)
+    std::memcpy(upload.to, upload.from, upload.bytes);
+  return Status::ok();
+}
+
+Status CpuDevice::read(void *to, const void *from, uint64_t bytes) {
+  std::memcpy(to, from, bytes);
+  return Status::ok();
+}
+
+Status CpuDevice::copy(void *to, const void *from, uint64_t bytes) {
+  std::memcpy(to, from, bytes);
+  return Status::ok();
+}
+
+Status CpuDevice::fill(void *memory, uint8_t byte, uint64_t bytes) {
+  // In parallel, so that a large memory costs its bandwidth and its pages are
+  // first touched by the threads that will use them.
+  auto pieces = int64_t((bytes + kFillBytes - 1) / kFillBytes);
+  threads.parallelFor(pieces, 1, [&](int64_t begin, int64_t end, int) {
+    uint64_t from = uint64_t(begin) * kFillBytes, to = std::min(bytes, uint64_t(end) * kFillBytes);
+    std::memset(static_cast<char *>(memory) + from, byte, to - from);
+  });
+  return Status::ok();
+}
+
+Status CpuDevice::bind(std::vector<BoundEntry> list) {
+  entries = std::move(list);
+  return Status::ok();
+}
+
+Status CpuDevice::run(size_t index, const Batch *batch, Profile *profile) {
+  const Entry &entry = package.entries[index];
+  const BoundEntry &binding = entries[index];
+  int64_t tokens = batch ? batch->numTokens : 0;
+  struct Call {
+    KernelFn function;
+    void *const *buffers;
+    const double *scalars;
+    const Batch *batch;
+    char *scratch;
+    uint64_t stride;
+    const std::atomic<bool> *abort;
+    int64_t piece;
+  };
+  const std::atomic<bool> *abort = abortFlagOf(entry);
+  for (size_t i = 0; i < entry.launches.size(); ++i) {
+    const Launch &launch = entry.launches[i];
+    Call call{code.functions()[launch.kernel], binding.buffers.data() + binding.firstBuffer[i],
+              launch.scalars.data(), batch, scratch, scratchStride, abort, 0};
+    // A thread that works alone gets the launch as one range: cut it, so that a long one can be given up.
+    int64_t count = launch.items.count(tokens), grain = std::max<int64_t>(launch.items.grain, 1);
+    call.piece = std::max<int64_t>(1, count / (grain * kAbortPieces)) * grain;
+    double start = profile ? monotonicSeconds() : 0;
+    threads.parallelFor(
+        count, launch.items.grain,
+        [](void *context, int64_t begin, int64_t end, int thread) {
+          auto &c = *static_cast<Call *>(context);
+          char *own = c.scratch + c.stride * uint64_t(thread);
+          if (!c.abort)
+            return c.function(c.buffers, c.scalars, c.batch, begin, end, own);
+          for (; begin < end && !c.abort->load(std::memory_order_relaxed); begin += c.piece)
+            c.function(c.buffers, c.scalars, c.batch, begin, std::min(end, begin + c.piece), own);
+        },
+        &call);
+    if (abort && abort->load(std::memory_order_relaxed))
+      return {Code::Interrupted, "interrupted"};
+    if (profile)
+      profile->add(launch.kernel, monotonicSeconds() - start, tokens);
+  }
+  return Status::ok();
+}
+
+Status CpuDevice::sumSquares(const std::vector<FloatSpan> &pieces, double *sums) {
+  threads.parallelFor(int64_t(pieces.size()), kPiecesAtOnce, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const FloatSpan &piece = pieces[size_t(i)];
+      sums[i] = piece.isDouble ? sumOfSquares(static_cast<const double *>(piece.memory), piece.count)
+                               : sumOfSquares(static_cast<const float *>(piece.memory), piece.count);
+    }
+  });
+  return Status::ok();
+}
+
+Status CpuDevice::scale(const std::vector<FloatSpan> &pieces, double factor) {
+  threads.parallelFor(int64_t(pieces.size()), kPiecesAtOnce, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i) {
+      const FloatSpan &piece = pieces[size_t(i)];
+      for (int64_t k = 0; k < piece.count; ++k)
+        if (piece.isDouble)
+          static_cast<double *>(piece.memory)[k] *= factor;
+        else
+          static_cast<float *>(piece.memory)[k] *= float(factor);
+    }
+  });
+  return Status::ok();
+}
+
+Status CpuDevice::add(const std::vector<FloatSpan> &pieces, const std::vector<FloatSpan> &others) {
+  threads.parallelFor(int64_t(pieces.size()), kPiecesAtOnce, [&](int64_t begin, int64_t end, int) {
+    for (auto i = size_t(begin); i < size_t(end); ++i)
+      for (int64_t k = 0; k < pieces[i].count; ++k)
+        if (pieces[i].isDouble)
+          static_cast<double *>(pieces[i].memory)[k] += static_cast<const double *>(others[i].memory)[k];
+        else
+          static_cast<float *>(pieces[i].memory)[k] += static_cast<const float *>(others[i].memory)[k];
+  });
+  return Status::ok();
+}
+
+} // namespace pg::rt

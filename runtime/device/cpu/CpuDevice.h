@@ -1,0 +1,49 @@
+//===- CpuDevice.h - the package's shared object on a thread pool -----------===//
+#ifndef PG_RUNTIME_DEVICE_CPU_CPUDEVICE_H
+#define PG_RUNTIME_DEVICE_CPU_CPUDEVICE_H
+
+#include "runtime/device/Device.h"
+#include "runtime/device/cpu/CpuCode.h"
+#include "runtime/exec/Arena.h"
+#include "runtime/exec/ThreadPool.h"
+
+#include <list>
+
+namespace pg::rt {
+
+/// Runs every call before it returns.
+class CpuDevice final : public Device {
+public:
+  /// Checks the CPU and loads "code.cpu". `package` and `threads` outlive the device.
+  static StatusOr<std::unique_ptr<Device>> create(const Package &package, ThreadPool &threads);
+
+  bool isHost() const override { return true; }
+  std::string name() const override { return "cpu"; }
+  std::string describe() const override;
+  StatusOr<char *> allocate(uint64_t bytes) override;
+  Status upload(const std::vector<Upload> &uploads) override;
+  Status read(void *to, const void *from, uint64_t bytes) override;
+  Status copy(void *to, const void *from, uint64_t bytes) override;
+  Status fill(void *memory, uint8_t byte, uint64_t bytes) override;
+  Status bind(std::vector<BoundEntry> entries) override;
+  Status run(size_t entry, const Batch *batch, Profile *profile) override;
+  Status synchronize() override { return Status::ok(); }
+  Status sumSquares(const std::vector<FloatSpan> &pieces, double *sums) override;
+  Status scale(const std::vector<FloatSpan> &pieces, double factor) override;
+  Status add(const std::vector<FloatSpan> &pieces, const std::vector<FloatSpan> &others) override;
+
+private:
+  CpuDevice(const Package &package, ThreadPool &threads) : package(package), threads(threads) {}
+
+  const Package &package;
+  ThreadPool &threads;
+  CpuCode code;
+  std::list<Arena> memory;
+  std::vector<BoundEntry> entries;
+  char *scratch = nullptr;
+  uint64_t scratchStride = 0;
+};
+
+} // namespace pg::rt
+
+#endif // PG_RUNTIME_DEVICE_CPU_CPUDEVICE_H
