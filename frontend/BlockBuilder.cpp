@@ -12,6 +12,7 @@
 
 #include "frontend/Parser.h"
 #include "frontend/Scalar.h"
+#include "frontend/Sites.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/raw_ostream.h"
@@ -279,8 +280,10 @@ void BlockLibrary::build(const BlockSpec &spec, const StaticArgs &args,
     }
     if (!spec.isSound)
       return;
-    std::optional<std::vector<Value>> returned =
-        Interpreter(scope, reporter, &tensors).run(spec.body);
+    Sites sites(spec.node->find("sites"), spec.body, reporter);
+    Interpreter interpreter(scope, reporter, &tensors);
+    interpreter.setSites(&sites);
+    std::optional<std::vector<Value>> returned = interpreter.run(spec.body);
     SpecPos bodyPos = spec.node->find("body")->pos;
     if (!returned) {
       reporter.error(bodyPos, "block '" + spec.name + "' returns nothing");

@@ -12,6 +12,7 @@
 #include "frontend/Builtins.h"
 #include "frontend/Parser.h"
 #include "frontend/Scalar.h"
+#include "frontend/Sites.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -241,8 +242,10 @@ private:
     tensors.readParameter = [&](const Value &parameter, SpecPos pos) {
       return owner.read(parameter.text, pos);
     };
-    std::optional<std::vector<Value>> returned =
-        Interpreter(scope, reporter, &tensors).run(body);
+    Sites sites(root.find("sites"), body, reporter);
+    Interpreter interpreter(scope, reporter, &tensors);
+    interpreter.setSites(&sites);
+    std::optional<std::vector<Value>> returned = interpreter.run(body);
     if (returned && llvm::any_of(*returned, [](const Value &value) {
           return value.isPoison();
         }))

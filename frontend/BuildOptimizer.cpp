@@ -1,8 +1,8 @@
-//===- BuildOptimizer.cpp - optimizer modules as @apply --------------------===//
+//===- BuildOptimizer.cpp - optimizer modules as programs ------------------===//
 //
-// For every parameter: read p, its gradient and its states, run the module's
-// body, store what the body assigned. Numbers that may change between steps
-// are run-time scalars named <group>.<argument>.
+// For every parameter or adapter: read p, its gradient and its states, run the module's
+// body, store what the body assigned, then move its average. Numbers that may
+// change between steps are run-time scalars named <group>.<argument>.
 //
 //===----------------------------------------------------------------------===//
 #include "frontend/BuildRecipe.h"
@@ -12,8 +12,6 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/ADT/STLExtras.h"
-
-#include <set>
 
 using namespace pg::frontend;
 using mlir::RankedTensorType;
@@ -25,66 +23,36 @@ struct Group {
   const OptimizerUse *use = nullptr;
   Block body;
   bool isSound = true;
-  Scope shared;
+  ModuleScopes shared;
 };
 
-class ApplyBuilder {
+class UpdateBuilder {
 public:
-  ApplyBuilder(const std::vector<OptimizerUse> &optimizers,
-               const SpecNode &recipe, mlir::ModuleOp module,
-               RecipeValues &values, Reporter &reporter)
-      : optimizers(optimizers), recipe(recipe), module(module), values(values),
-        reporter(reporter), builder(module.getContext()) {
+  UpdateBuilder(const UpdateProgram &program, mlir::ModuleOp module,
+                RecipeValues &values, Reporter &reporter)
+      : program(program), module(module), values(values), reporter(reporter),
+        builder(module.getContext()) {
     for (const char *word : {"bf16", "f32", "i32"})
       globals.names[word] = Value::of(std::string(word));
   }
 
   void run() {
-    if (!coversAllParameters())
-      return;
-    SpecPos pos = recipe.find("optimizer")->pos;
-    loc = reporter.location(pos);
-    func = mlir::func::FuncOp::create(*loc, "apply",
+    mlir::Location loc = reporter.location(program.pos);
+    func = mlir::func::FuncOp::create(loc, program.name,
                                       builder.getFunctionType({}, {}));
     module.push_back(func);
     builder.setInsertionPointToEnd(func.addEntryBlock());
-    for (const OptimizerUse &use : optimizers) {
-      Group &group = groups[use.group];
+    groups.resize(program.optimizers.size());
+    for (auto [use, group] : llvm::zip(program.optimizers, groups))
       prepare(use, group);
-    }
     // In the order of the module, whatever the order of the groups.
-    for (pg::ParameterOp parameter : parameters)
-      update(parameter, groups[parameter.getGroup().str()]);
+    for (const Trainable &target : program.targets)
+      update(target, groups[target.optimizer]);
     builder.setInsertionPointToEnd(&func.getBody().front());
-    mlir::func::ReturnOp::create(builder, *loc);
+    mlir::func::ReturnOp::create(builder, loc);
   }
 
 private:
-  bool coversAllParameters() {
-    std::set<std::string> known;
-    for (const OptimizerUse &use : optimizers)
-      known.insert(use.group);
-    std::map<std::string, std::vector<std::string>> missing;
-    for (auto parameter : module.getOps<pg::ParameterOp>()) {
-      parameters.push_back(parameter);
-      std::string group = parameter.getGroup().str();
-      if (!known.count(group))
-        missing[group].push_back(parameter.getSymName().str());
-    }
-    for (const auto &[group, names] : missing) {
-      std::string list;
-      for (size_t i = 0; i < names.size() && i < 8; ++i)
-        list += (i ? ", " : "") + names[i];
-      if (names.size() > 8)
-        list += " and " + std::to_string(names.size() - 8) + " more";
-      std::vector<std::string> candidates(known.begin(), known.end());
-      reporter.error(recipe.find("optimizer")->find("groups")->pos,
-                     "no optimizer group '" + group + "' for parameters " +
-                         list + suggest(group, candidates));
-    }
-    return missing.empty();
-  }
-
   Value scalar(const std::string &name, SpecPos pos) {
     mlir::Value &value = scalars[name];
     if (!value)
@@ -95,72 +63,48 @@ private:
   }
 
   void prepare(const OptimizerUse &use, Group &group) {
+    // Its scalar `ema.decay` is that of the averages.
+    if (use.name == "ema")
+      reporter.error(use.pos, "'ema' is the name of the averaged weights, not of "
+                              "an optimizer group");
     group.use = &use;
-    group.shared.parent = &globals;
-    Scope &scope = group.shared;
-    scope.names["lr"] = scalar(use.group + ".lr", use.pos);
+    group.shared.statics.parent = &globals;
+    group.shared.body.parent = &globals;
+    Scope &scope = group.shared.body;
+    scope.names["lr"] = scalar(use.name + ".lr", use.pos);
     scope.names["step"] = scalar("step", use.pos);
-    Scope staticScope; // arguments are static while they are evaluated
-    staticScope.parent = &globals;
-    const SpecNode *args = use.module->find("args");
-    for (const SpecEntry &entry : entriesOf(args)) {
-      const SpecNode *given = use.args ? use.args->find(entry.key) : nullptr;
-      const SpecNode &node = given ? *given : entry.value;
-      bool isText = node.isScalar() && node.isQuoted;
-      Value value = isText ? Value::of(node.text)
-                           : evaluateNode(node, staticScope, reporter);
-      staticScope.names[entry.key] = value;
-      record(use, entry.key, value, node);
-      scope.names[entry.key] =
-          value.isNumber() ? scalar(use.group + "." + entry.key, entry.keyPos)
-                           : value;
-    }
-    const SpecNode *lets = use.module->find("let");
-    for (const SpecEntry &entry : entriesOf(lets)) {
-      Value value = evaluateNode(entry.value, staticScope, reporter);
-      staticScope.names[entry.key] = value;
-      scope.names[entry.key] = value;
-    }
+    bindArguments(
+        use, use.name, argsPath(use),
+        [&](const std::string &name, SpecPos pos) { return scalar(name, pos); },
+        group.shared, values, reporter);
     group.body = parseBody(*use.module->find("body"), reporter, group.isSound);
   }
 
-  /// Arguments are values of the recipe, defaults of the module included.
-  void record(const OptimizerUse &use, const std::string &name,
-              const Value &value, const SpecNode &node) {
-    pg::rt::RecipeValue result;
-    using Kind = pg::rt::RecipeValue::Kind;
-    result.location = toString(node.pos);
-    if (value.isNumber()) {
-      // The program takes a real number, so 1 and 1.0 are the same kind.
-      result.kind = Kind::Float;
-      result.f = value.number();
-    } else if (value.kind == Value::Kind::Bool) {
-      result.kind = Kind::Bool;
-      result.b = value.flag;
-    } else {
-      result.kind = Kind::String;
-      result.s = value.isString() ? value.text : value.str();
-    }
-    values["optimizer.groups." + use.group + ".args." + name] = result;
+  std::string argsPath(const OptimizerUse &use) const {
+    std::string path = program.argsPath;
+    if (size_t at = path.find("{}"); at != std::string::npos)
+      path.replace(at, 2, use.name);
+    return path;
   }
 
   mlir::Value declareState(const std::string &name, const std::string &role,
-                           pg::ParameterOp parameter, double init,
-                           SpecPos pos) {
-    RankedTensorType type = mlir::cast<RankedTensorType>(parameter.getType());
+                           const Trainable &target, double init,
+                           bool fromParameter, SpecPos pos) {
     mlir::OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPoint(func);
-    auto symbol = mlir::FlatSymbolRefAttr::get(builder.getContext(), name);
+    mlir::MLIRContext *context = builder.getContext();
     if (!module.lookupSymbol(name))
       pg::StateOp::create(
           builder, reporter.location(pos), builder.getStringAttr(name),
-          mlir::TypeAttr::get(type), builder.getStringAttr(role),
-          mlir::FlatSymbolRefAttr::get(builder.getContext(),
-                                       parameter.getSymName()),
-          builder.getF64FloatAttr(init));
+          mlir::TypeAttr::get(target.type),
+          builder.getStringAttr((target.isAdapter ? "adapter_" : "") + role),
+          target.isAdapter ? mlir::FlatSymbolRefAttr()
+                           : mlir::FlatSymbolRefAttr::get(context, target.symbol),
+          builder.getF64FloatAttr(init),
+          fromParameter ? builder.getUnitAttr() : mlir::UnitAttr());
     builder.setInsertionPointToEnd(&func.getBody().front());
-    return pg::ReadStateOp::create(builder, reporter.location(pos), type,
-                                   symbol);
+    return pg::ReadStateOp::create(builder, reporter.location(pos), target.type,
+                                   mlir::FlatSymbolRefAttr::get(context, name));
   }
 
   double initialValue(const SpecNode &node) {
@@ -173,86 +117,153 @@ private:
     return value.isNumber() ? value.number() : 0.0;
   }
 
-  void update(pg::ParameterOp parameter, Group &group) {
+  /// The module's `let` values for a parameter of this shape.
+  bool bindLets(const Group &group, const Value &shape, Scope &scope) {
+    Scope statics;
+    statics.parent = &group.shared.statics;
+    statics.names["shape"] = shape;
+    scope.names["shape"] = shape;
+    int before = reporter.errorCount();
+    for (const SpecEntry &entry : entriesOf(group.use->module->find("let"))) {
+      Value value = evaluateNode(entry.value, statics, reporter);
+      statics.names[entry.key] = value;
+      scope.names[entry.key] = value;
+    }
+    return reporter.errorCount() == before;
+  }
+
+  void update(const Trainable &target, Group &group) {
     if (!group.isSound)
       return;
     const OptimizerUse &use = *group.use;
-    std::string name = parameter.getSymName().str();
-    auto type = mlir::cast<RankedTensorType>(parameter.getType());
+    const std::string &name = target.symbol;
+    RankedTensorType type = target.type;
+    const char *kind = target.isAdapter ? "adapter" : "parameter";
     builder.setInsertionPointToEnd(&func.getBody().front());
     SpecPos bodyPos = use.module->find("body")->pos;
     mlir::Location bodyLoc = reporter.location(bodyPos);
 
     Scope scope;
-    scope.parent = &group.shared;
+    scope.parent = &group.shared.body;
     Value::List sizes;
     for (int64_t size : type.getShape())
       sizes.push_back(Value::of(size));
-    scope.names["shape"] = Value::of(std::move(sizes));
-    std::vector<std::pair<std::string, std::string>> targets; // local, symbol
-    scope.names["p"] = Value::of(
-        pg::ParamOp::create(builder, bodyLoc, type,
-                            mlir::FlatSymbolRefAttr::get(
-                                builder.getContext(), name))
-            .getResult());
-    scope.names["g"] = Value::of(
-        declareState("grad." + name, "gradient", parameter, 0.0, bodyPos));
+    int errorsBefore = reporter.errorCount();
+    bool isSound = bindLets(group, Value::of(std::move(sizes)), scope);
+    std::vector<std::pair<std::string, std::string>> results; // local, symbol
+    auto symbol = mlir::FlatSymbolRefAttr::get(builder.getContext(), name);
+    mlir::Value p =
+        target.isAdapter
+            ? pg::ReadStateOp::create(builder, bodyLoc, type, symbol).getResult()
+            : pg::ParamOp::create(builder, bodyLoc, type, symbol).getResult();
+    scope.names["p"] = Value::of(p);
+    scope.names["g"] = Value::of(declareState("grad." + name, "gradient",
+                                              target, 0.0, false, bodyPos));
     const SpecNode *states = use.module->find("state");
     std::string prefix = use.module->find("optimizer")->text + "_";
-    for (const SpecEntry &entry :
-         entriesOf(states)) {
-      std::string symbol = prefix + entry.key + "." + name;
-      scope.names[entry.key] =
-          Value::of(declareState(symbol, "optimizer", parameter,
-                                 initialValue(entry.value), entry.keyPos));
-      targets.emplace_back(entry.key, symbol);
+    for (const SpecEntry &entry : entriesOf(states)) {
+      std::string state = prefix + entry.key + "." + name;
+      bool isCopy = entry.value.isScalar() && entry.value.text == "parameter";
+      if (isCopy && target.isAdapter)
+        reporter.error(entry.value.pos, "an adapter's state cannot start as a "
+                                        "copy of a parameter");
+      scope.names[entry.key] = Value::of(declareState(
+          state, "optimizer", target,
+          isCopy ? 0.0 : initialValue(entry.value),
+          isCopy && !target.isAdapter, entry.keyPos));
+      results.emplace_back(entry.key, state);
     }
-    targets.emplace_back("p", name);
+    results.emplace_back("p", name);
     std::map<std::string, Value> before = scope.names;
 
     TensorBuilder tensors(builder, reporter);
     tensors.readParameter = [](const Value &, SpecPos) { return mlir::Value(); };
-    if (Interpreter(scope, reporter, &tensors).run(group.body)) {
+    if (isSound && Interpreter(scope, reporter, &tensors).run(group.body)) {
       reporter.error(bodyPos, "an optimizer returns nothing; assign p and the "
                               "states");
       return;
     }
-    for (const auto &[local, symbol] : targets) {
+    if (reporter.errorCount() > errorsBefore) {
+      // A module that cannot handle this shape is the recipe's mistake.
+      reporter.error(use.pos, "group '" + use.name + "' cannot update " + kind +
+                                  " '" + name + "' of shape " + tensors.describe(type));
+      return;
+    }
+    for (const auto &[local, stored] : results) {
       const Value &value = scope.names[local];
       if (value.isPoison() || value.equals(before[local]))
         continue;
       if (!value.isTensor() || value.type != type) {
         reporter.error(bodyPos,
                        "'" + local + "' must keep the shape " +
-                           tensors.describe(type) + " of parameter '" + name +
+                           tensors.describe(type) + " of " + kind + " '" + name +
                            "', got " +
                            (value.isTensor() ? tensors.describe(value.type)
                                              : value.kindName()));
-        continue;
+        return;
       }
       pg::StoreOp::create(builder, bodyLoc, pg::StoreMode::store,
-                          llvm::StringRef(symbol), value.tensor);
+                          llvm::StringRef(stored), value.tensor);
     }
+    if (program.average)
+      average(target, *program.average, scope.names["p"], tensors);
   }
 
-  const std::vector<OptimizerUse> &optimizers;
-  const SpecNode &recipe;
+  /// e = decay e + (1 - decay) p, with p as it is after the step.
+  void average(const Trainable &target, SpecPos pos, const Value &p,
+               TensorBuilder &tensors) {
+    std::string symbol = "ema." + target.symbol;
+    Value decay = scalar("ema.decay", pos);
+    Value e = Value::of(declareState(symbol, "ema", target, 0.0, true, pos));
+    Value rest = tensors.binary(pos, "-", Value::of(1.0), decay);
+    Value moved = tensors.binary(pos, "+", tensors.binary(pos, "*", decay, e),
+                                 tensors.binary(pos, "*", rest, p));
+    pg::StoreOp::create(builder, reporter.location(pos), pg::StoreMode::store,
+                        llvm::StringRef(symbol), moved.tensor);
+  }
+
+  const UpdateProgram &program;
   mlir::ModuleOp module;
   RecipeValues &values;
   Reporter &reporter;
   mlir::OpBuilder builder;
   mlir::func::FuncOp func;
-  std::optional<mlir::Location> loc;
   Scope globals;
-  std::vector<pg::ParameterOp> parameters;
-  std::map<std::string, Group> groups;
+  std::vector<Group> groups;
   std::map<std::string, mlir::Value> scalars;
 };
 
 } // namespace
 
+void pg::frontend::buildUpdates(const UpdateProgram &program,
+                                mlir::ModuleOp module, RecipeValues &values,
+                                Reporter &reporter) {
+  UpdateBuilder(program, module, values, reporter).run();
+}
+
 void pg::frontend::buildOptimizer(const std::vector<OptimizerUse> &optimizers,
                                   const SpecNode &recipe, mlir::ModuleOp module,
                                   RecipeValues &values, Reporter &reporter) {
-  ApplyBuilder(optimizers, recipe, module, values, reporter).run();
+  const SpecNode &section = *recipe.find("optimizer");
+  std::vector<pg::ParameterOp> parameters(
+      module.getOps<pg::ParameterOp>().begin(),
+      module.getOps<pg::ParameterOp>().end());
+  std::vector<GroupSelector> selectors;
+  for (const OptimizerUse &use : optimizers)
+    selectors.push_back(use.selector);
+  std::vector<size_t> groupOf = assignGroups(
+      selectors, parameters, section.find("groups")->pos, reporter);
+  if (reporter.hasFailed())
+    return;
+  UpdateProgram program{"apply", "optimizer.groups.{}.args", section.pos,
+                        optimizers, {}, std::nullopt};
+  for (auto [parameter, index] : llvm::zip(parameters, groupOf))
+    program.targets.push_back(
+        {parameter.getSymName().str(),
+         mlir::cast<RankedTensorType>(parameter.getType()), index, false});
+  if (values["ema.decay"].f != 0) {
+    const SpecNode *ema = recipe.find("ema");
+    program.average = ema ? ema->pos : recipe.pos;
+  }
+  buildUpdates(program, module, values, reporter);
 }

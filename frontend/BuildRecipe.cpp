@@ -102,6 +102,11 @@ RecipeValues pg::frontend::flattenRecipe(const SpecNode &recipe,
                                          Reporter &reporter) {
   RecipeValues values;
   flatten(&recipe, recipeSchema(), "", values);
+  // A section that is asked for by being there has no defaults elsewhere.
+  if (!recipe.find("adapt"))
+    std::erase_if(values, [](const auto &entry) {
+      return entry.first.rfind("adapt.", 0) == 0;
+    });
   auto position = [&](const char *section, const char *key) {
     const SpecNode *outer = recipe.find(section);
     const SpecNode *inner = outer ? outer->find(key) : nullptr;
@@ -109,14 +114,31 @@ RecipeValues pg::frontend::flattenRecipe(const SpecNode &recipe,
   };
   int64_t micro = values["batch.micro_tokens"].i;
   int64_t row = values["batch.row_length"].i;
-  // One accumulate call per step is the plain case.
-  if (!values.count("batch.step_tokens"))
+  int64_t rank = values["batch.rank_tokens"].i;
+  if (rank == 0)
+    rank = micro;
+  if (rank % micro != 0)
+    reporter.error(position("batch", "rank_tokens"),
+                   "'rank_tokens' must be a multiple of micro_tokens = " +
+                       std::to_string(micro) + ", got " + std::to_string(rank));
+  int64_t ranks = values["batch.logical_ranks"].i;
+  int64_t take = rank * ranks;
+  // One piece for every logical rank is the plain case.
+  if (!values.count("batch.step_tokens")) {
     values["batch.step_tokens"] = values["batch.micro_tokens"];
+    values["batch.step_tokens"].i = take;
+    values["batch.step_tokens"].f = static_cast<double>(take);
+  }
   int64_t step = values["batch.step_tokens"].i;
-  if (step % micro != 0)
-    reporter.error(position("batch", "step_tokens"),
-                   "'step_tokens' must be a multiple of micro_tokens = " +
-                       std::to_string(micro) + ", got " + std::to_string(step));
+  if (step % take != 0)
+    reporter.error(
+        position("batch", "step_tokens"),
+        rank == micro && ranks == 1
+            ? "'step_tokens' must be a multiple of micro_tokens = " +
+                  std::to_string(micro) + ", got " + std::to_string(step)
+            : "'step_tokens' must be a multiple of logical_ranks * "
+              "rank_tokens = " +
+                  std::to_string(take) + ", got " + std::to_string(step));
   if (micro % row != 0)
     reporter.error(position("batch", "micro_tokens"),
                    "'micro_tokens' must be a multiple of row_length = " +
@@ -140,24 +162,42 @@ pg::frontend::findOptimizers(const MergedFile &recipe, Project &project,
   std::vector<OptimizerUse> uses;
   const SpecNode &groups = *recipe.root.find("optimizer")->find("groups");
   for (const SpecEntry &entry : groups.entries) {
-    const SpecNode &name = *entry.value.find("module");
-    OptimizerUse use{entry.key, nullptr, entry.value.find("args"),
-                     entry.keyPos};
-    use.module = project.findLibrary("optim", name.text, recipe,
-                                     optimizerSchema(), name.pos);
-    if (!use.module)
-      continue;
-    const SpecNode *known = use.module->find("args");
-    std::vector<std::string> names;
-    for (const SpecEntry &arg : entriesOf(known))
-      names.push_back(arg.key);
-    for (const SpecEntry &arg :
-         entriesOf(use.args))
-      if (!llvm::is_contained(names, arg.key))
-        reporter.error(arg.keyPos, "optimizer '" + name.text +
-                                       "' has no argument '" + arg.key + "'" +
-                                       suggest(arg.key, names));
-    uses.push_back(use);
+    OptimizerUse use;
+    use.name = entry.key;
+    use.args = entry.value.find("args");
+    use.pos = entry.keyPos;
+    use.selector = GroupSelector::of(entry.key, entry.value, entry.keyPos);
+    if (findModule(use, "optim", "optimizer", *entry.value.find("module"),
+                   recipe, optimizerSchema(), project, reporter))
+      uses.push_back(use);
+  }
+  return uses;
+}
+
+std::optional<OptimizerUse>
+pg::frontend::findAdapterOptimizer(const MergedFile &recipe, Project &project,
+                                   Reporter &reporter) {
+  const SpecNode &node = *recipe.root.find("adapt")->find("optimizer");
+  OptimizerUse use;
+  use.name = "adapt";
+  use.args = node.find("args");
+  use.pos = node.pos;
+  if (!findModule(use, "optim", "optimizer", *node.find("module"), recipe,
+                  optimizerSchema(), project, reporter))
+    return std::nullopt;
+  return use;
+}
+
+std::vector<QuantiserUse>
+pg::frontend::findQuantisers(const MergedFile &recipe, Project &project,
+                             Reporter &reporter) {
+  std::vector<QuantiserUse> uses;
+  const SpecNode *qat = recipe.root.find("qat");
+  for (const SpecEntry &entry : entriesOf(qat ? qat->find("groups") : nullptr)) {
+    QuantiserUse use{entry.key, nullptr, entry.value.find("args"), entry.keyPos};
+    if (findModule(use, "quant", "quantiser", *entry.value.find("module"),
+                   recipe, quantiserSchema(), project, reporter))
+      uses.push_back(use);
   }
   return uses;
 }

@@ -1,6 +1,7 @@
 //===- Frontend.cpp - YAML to a pg module -----------------------------------===//
 #include "frontend/Frontend.h"
 
+#include "frontend/BuildAdapters.h"
 #include "frontend/BuildModel.h"
 #include "frontend/BuildRecipe.h"
 #include "frontend/Builtins.h"
@@ -20,7 +21,8 @@ static constexpr int64_t kLogitRows = 8;
 /// so that the text stands alone.
 static std::string specText(SpecNode model, const BlockLibrary &library,
                             const MergedFile *recipe,
-                            const std::vector<OptimizerUse> &optimizers) {
+                            const std::vector<OptimizerUse> &optimizers,
+                            const std::vector<QuantiserUse> &quantisers) {
   SpecNode blocks;
   blocks.kind = SpecNode::Kind::Map;
   for (const auto &[name, spec] : library.used()) {
@@ -40,16 +42,40 @@ static std::string specText(SpecNode model, const BlockLibrary &library,
   root.entries.push_back({"model_file", {}, std::move(model)});
   if (recipe)
     root.entries.push_back({"recipe_file", {}, recipe->root});
-  SpecNode modules;
-  modules.kind = SpecNode::Kind::Map;
-  std::map<std::string, const SpecNode *> byName;
-  for (const OptimizerUse &use : optimizers)
-    byName[use.module->find("optimizer")->text] = use.module;
-  for (const auto &[name, module] : byName)
-    modules.entries.push_back({name, {}, *module});
-  if (!modules.entries.empty())
-    root.entries.push_back({"optimizer_files", {}, std::move(modules)});
+  auto addModules = [&](const char *section, const char *kind,
+                        const auto &uses) {
+    std::map<std::string, const SpecNode *> byName;
+    for (const ModuleUse &use : uses)
+      byName[use.module->find(kind)->text] = use.module;
+    SpecNode modules;
+    modules.kind = SpecNode::Kind::Map;
+    for (const auto &[name, module] : byName)
+      modules.entries.push_back({name, {}, *module});
+    if (!modules.entries.empty())
+      root.entries.push_back({section, {}, std::move(modules)});
+  };
+  addModules("optimizer_files", "optimizer", optimizers);
+  addModules("quantiser_files", "quantiser", quantisers);
   return toYaml(root);
+}
+
+const std::vector<std::string> &pg::frontend::programNames() {
+  static const std::vector<std::string> names = {
+      "score", "logits", "accumulate", "apply", "calibrate", "adapt"};
+  return names;
+}
+
+/// The programs asked for, or those that follow from the recipe.
+static std::vector<std::string> choosePrograms(const Sources &sources,
+                                               const MergedFile *recipe) {
+  if (!sources.programs.empty())
+    return sources.programs;
+  std::vector<std::string> programs = {"score", "logits", "accumulate"};
+  if (recipe)
+    programs.push_back("apply");
+  if (recipe && recipe->root.find("adapt"))
+    programs.push_back("adapt");
+  return programs;
 }
 
 static mlir::FailureOr<Built> buildAll(mlir::MLIRContext &context,
@@ -71,10 +97,29 @@ static mlir::FailureOr<Built> buildAll(mlir::MLIRContext &context,
 
   Built built;
   std::vector<OptimizerUse> optimizers;
+  std::vector<QuantiserUse> quantisers;
   if (recipe && recipeSound) {
     built.recipe = flattenRecipe(recipe->root, reporter);
     optimizers = findOptimizers(*recipe, project, reporter);
+    quantisers = findQuantisers(*recipe, project, reporter);
   }
+  std::vector<std::string> programs =
+      choosePrograms(sources, recipe ? &*recipe : nullptr);
+  auto isAsked = [&](const char *program) {
+    return llvm::is_contained(programs, program);
+  };
+  const SpecNode *adapt = recipe ? recipe->root.find("adapt") : nullptr;
+  for (auto [program, section, present] :
+       {std::make_tuple("apply", "a recipe", recipe.has_value()),
+        std::make_tuple("adapt", "a recipe with a section 'adapt'",
+                        adapt != nullptr)})
+    if (isAsked(program) && !present)
+      reporter.error(recipe ? recipe->root.pos : model->root.pos,
+                     llvm::Twine("the program '") + program + "' needs " +
+                         section);
+  std::optional<OptimizerUse> adapterOptimizer;
+  if (adapt && recipeSound)
+    adapterOptimizer = findAdapterOptimizer(*recipe, project, reporter);
   if (!modelSound)
     return mlir::failure();
 
@@ -83,8 +128,12 @@ static mlir::FailureOr<Built> buildAll(mlir::MLIRContext &context,
   mlir::ModuleOp module = *built.module;
   BlockLibrary library(project, *model, module, reporter);
   buildModel(*model, library, module, reporter);
-  if (recipe && !reporter.hasFailed())
+  if (isAsked("apply") && !reporter.hasFailed())
     buildOptimizer(optimizers, recipe->root, module, built.recipe, reporter);
+  if (recipe && isAsked("accumulate") && !reporter.hasFailed())
+    buildQat(quantisers, module, built.recipe, reporter);
+  if (isAsked("adapt") && !reporter.hasFailed())
+    buildAdapters(*adapt, *adapterOptimizer, module, built.recipe, reporter);
   if (reporter.hasFailed())
     return mlir::failure();
 
@@ -99,10 +148,16 @@ static mlir::FailureOr<Built> buildAll(mlir::MLIRContext &context,
   module->setAttr("pg.max_tokens", builder.getI64IntegerAttr(maxTokens));
   module->setAttr("pg.logit_rows", builder.getI64IntegerAttr(kLogitRows));
   module->setAttr("pg.precision", builder.getStringAttr(precision));
+  if (!sources.programs.empty() || isAsked("adapt")) {
+    llvm::SmallVector<llvm::StringRef> names(programs.begin(), programs.end());
+    module->setAttr("pg.programs", builder.getStrArrayAttr(names));
+  }
   if (mlir::failed(mlir::verify(module)))
     return mlir::failure();
+  if (adapterOptimizer)
+    optimizers.push_back(*adapterOptimizer); // its module belongs to the text
   built.spec = specText(model->root, library, recipe ? &*recipe : nullptr,
-                        optimizers);
+                        optimizers, quantisers);
   return built;
 }
 
@@ -119,6 +174,8 @@ std::string pg::frontend::schemaJson(llvm::StringRef which) {
     return toJsonSchema(blockSchema(), "block file");
   if (which == "optimizer")
     return toJsonSchema(optimizerSchema(), "optimizer file");
+  if (which == "quantiser")
+    return toJsonSchema(quantiserSchema(), "quantiser file");
   if (which == "recipe")
     return toJsonSchema(recipeSchema(), "recipe file");
   if (which == "functions")

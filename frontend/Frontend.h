@@ -24,7 +24,13 @@ struct Sources {
   std::vector<std::string> sets; ///< "path=value", into model or recipe
   int64_t maxTokens = 0;         ///< 0 = batch.micro_tokens of the recipe, or 4096
   std::string precision;         ///< "" = of the recipe, or "f32"
+  /// Programs to derive, of `programNames`; empty = score, logits, accumulate,
+  /// with a recipe apply, and those its sections ask for.
+  std::vector<std::string> programs;
 };
+
+/// The programs a model can become.
+const std::vector<std::string> &programNames();
 
 struct Built {
   mlir::OwningOpRef<mlir::ModuleOp> module; ///< phase "spec", verified

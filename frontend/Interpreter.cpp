@@ -3,6 +3,7 @@
 
 #include "frontend/Builtins.h"
 #include "frontend/Parser.h"
+#include "frontend/Sites.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -481,6 +482,9 @@ void Interpreter::assign(const Stmt &stmt) {
   else
     bind(stmt.names, sound ? Value::of(std::move(values)) : Value::poison(),
          stmt.pos);
+  if (sites)
+    for (const std::string &name : stmt.names)
+      sites->assigned(name, scope, *tensors);
 }
 
 void Interpreter::poisonAssigned(const Block &block) {

@@ -48,12 +48,17 @@ public:
   virtual Value at(int64_t index) const = 0;
 };
 
+class Sites;
+
 /// Evaluates in one scope. Without a TensorBuilder only static values are
 /// possible. Errors are reported once and then carried as poison.
 class Interpreter {
 public:
   Interpreter(Scope &scope, Reporter &reporter, TensorBuilder *tensors = nullptr)
       : scope(scope), reporter(reporter), tensors(tensors) {}
+
+  /// Told about every assignment of the body; may be null.
+  void setSites(Sites *declared) { sites = declared; }
 
   Value evaluate(const Expr &expr);
   /// Runs statements; the values of `return` when one was reached.
@@ -84,6 +89,7 @@ private:
   Scope &scope;
   Reporter &reporter;
   TensorBuilder *tensors;
+  Sites *sites = nullptr;
   int64_t steps = 0;
 };
 

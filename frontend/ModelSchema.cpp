@@ -63,6 +63,15 @@ static Schema makeUses() {
                               "true")}));
 }
 
+static Schema makeSites() {
+  return list("where adapters may attach",
+              object("a site",
+                     {required("adapter", name("name of the site")),
+                      required("from", name("value the adapter reads, [T, size]")),
+                      required("to", name("value the adapter adds to, [T, size]; "
+                                          "assigned once"))}));
+}
+
 static std::vector<SchemaField> blockFields() {
   return {
       optional("doc", text("what the block computes")),
@@ -77,6 +86,7 @@ static std::vector<SchemaField> blockFields() {
                            expr("an expression over earlier arguments"))),
       optional("uses", makeUses()),
       optional("let", map("static values, in order", expr("an expression"))),
+      optional("sites", makeSites()),
       required("body", body("statements; the last one is 'return'"))};
 }
 
@@ -131,6 +141,7 @@ static Schema makeModel() {
        optional("layers", makeLayers()),
        optional("blocks", map("private blocks",
                               object("a block", blockFields()))),
+       optional("sites", makeSites()),
        required("forward", body("statements over tokens and position; returns "
                                 "the logits"))});
 }
@@ -143,9 +154,14 @@ static Schema makeOptimizer() {
        optional("args", map("numbers become run-time scalars; true, false, "
                             "strings and lists are static",
                             expr("default value"))),
-       optional("let", map("static values, in order", expr("an expression"))),
+       optional("static", list("arguments whose numbers decide structure and so "
+                               "stay static", name("an argument"))),
+       optional("let", map("static values, in order; 'shape' is the list of "
+                           "sizes of p",
+                           expr("an expression"))),
        optional("state", map("tensors kept per parameter, with its shape",
-                             choice("initial value", {"zeros", "ones"},
+                             choice("initial value; 'parameter' is the "
+                                    "parameter's own", {"zeros", "ones", "parameter"},
                                     {optional("constant",
                                               object("one value everywhere",
                                                      {required("value",
@@ -155,12 +171,35 @@ static Schema makeOptimizer() {
                              "assigning p or a state updates it"))});
 }
 
+static Schema makeQuantiser() {
+  return object(
+      "a quantiser: what training with fake-quantised weights computes with "
+      "instead of a weight",
+      {required("quantiser", name("name of the module")),
+       optional("doc", text("what the module computes")),
+       optional("args", map("numbers become run-time scalars; true, false, "
+                            "strings and lists are static",
+                            expr("default value"))),
+       optional("static", list("arguments whose numbers decide structure and so "
+                               "stay static", name("an argument"))),
+       optional("let", map("static values, in order; 'shape' is the list of "
+                           "sizes of w",
+                           expr("an expression"))),
+       required("body", body("statements over w, on, the args; returns a tensor "
+                             "of w's shape. 'on' is 0 before the start and 1 "
+                             "after it: 0 must give w"))});
+}
+
 const Schema &pg::frontend::modelSchema() {
   static const Schema schema = makeModel();
   return schema;
 }
 const Schema &pg::frontend::blockSchema() {
   static const Schema schema = makeBlock();
+  return schema;
+}
+const Schema &pg::frontend::quantiserSchema() {
+  static const Schema schema = makeQuantiser();
   return schema;
 }
 const Schema &pg::frontend::optimizerSchema() {

@@ -123,6 +123,7 @@ std::string pg::frontend::languageReference() {
   writeFile("Model file", modelSchema(), os);
   writeFile("Block file", blockSchema(), os);
   writeFile("Optimizer module", optimizerSchema(), os);
+  writeFile("Quantiser module", quantiserSchema(), os);
   writeFile("Recipe file", recipeSchema(), os);
   os << kStatements;
   writeFunctions("Of static values", staticBuiltins(), os);

@@ -230,6 +230,11 @@ public:
       return true;
     }
     switch (schema.type) {
+    case Schema::Type::Expr:
+      if (schema.fields.empty())
+        return fail("'" + path.str() +
+                    "' is asked of a value that has no parts");
+      [[fallthrough]];
     case Schema::Type::Object:
     case Schema::Type::Choice: {
       auto [key, rest] = path.split('.');

@@ -68,7 +68,9 @@ std::string Schema::describe() const {
   case Type::Literal:
     return "a number, true, false or a string";
   case Type::Expr:
-    return "an expression";
+    return fields.empty() ? "an expression"
+                          : "an expression, or a map with the keys " +
+                                quotedList(fieldNames(fields));
   case Type::Body:
     return "statements";
   case Type::Object:
@@ -179,6 +181,8 @@ private:
 
   bool checkScalar(const SpecNode &node, const Schema &schema,
                    const std::string &what) {
+    if (schema.type == Type::Expr && node.isMap() && !schema.fields.empty())
+      return checkObject(node, schema, what);
     if (schema.type == Type::Expr && node.isList()) {
       bool sound = true;
       for (const SpecNode &item : node.items)
@@ -311,6 +315,10 @@ static llvm::json::Object toJson(const Schema &schema) {
   case Type::Expr:
     scalars.push_back("array");
     json["type"] = std::move(scalars);
+    if (!schema.fields.empty())
+      json = llvm::json::Object{
+          {"oneOf", llvm::json::Array{std::move(json),
+                                      objectToJson(schema.fields)}}};
     break;
   case Type::Body:
     json["type"] = "string";
@@ -395,6 +403,11 @@ Schema schema::literal(std::string doc) {
   return make(Type::Literal, std::move(doc));
 }
 Schema schema::expr(std::string doc) { return make(Type::Expr, std::move(doc)); }
+Schema schema::exprOr(std::string doc, std::vector<SchemaField> fields) {
+  Schema schema = make(Type::Expr, std::move(doc));
+  schema.fields = std::move(fields);
+  return schema;
+}
 Schema schema::body(std::string doc) { return make(Type::Body, std::move(doc)); }
 Schema schema::object(std::string doc, std::vector<SchemaField> fields) {
   Schema schema = make(Type::Object, std::move(doc));

@@ -28,7 +28,8 @@ struct Schema {
     Float,
     Bool,
     Literal, ///< a number, true, false or a string
-    Expr,    ///< an expression of the language, or a list of them
+    Expr,    ///< an expression of the language, or a list of them; or, when
+             ///< there are `fields`, a map of these keys
     Body,    ///< statements of the language
     Object,  ///< the keys listed in `fields`
     Map,     ///< any identifiers as keys, values of `item`
@@ -63,10 +64,11 @@ struct SchemaField {
 bool validate(const SpecNode &node, const Schema &schema,
               const std::string &what, Reporter &reporter);
 
-/// The schemas of the four kinds of file.
+/// The schemas of the five kinds of file.
 const Schema &modelSchema();
 const Schema &blockSchema();
 const Schema &optimizerSchema();
+const Schema &quantiserSchema();
 const Schema &recipeSchema();
 
 /// JSON Schema (draft 2020-12) of `schema`.
@@ -81,6 +83,7 @@ Schema number(std::string doc, double min, double max);
 Schema boolean(std::string doc);
 Schema literal(std::string doc);
 Schema expr(std::string doc);
+Schema exprOr(std::string doc, std::vector<SchemaField> fields);
 Schema body(std::string doc);
 Schema object(std::string doc, std::vector<SchemaField> fields);
 Schema map(std::string doc, Schema item, bool dotted = false,

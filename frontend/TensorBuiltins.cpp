@@ -548,19 +548,25 @@ static Value buildAttention(const BuiltinCall &call) {
 //===----------------------------------------------------------------------===//
 
 static Value buildRound(const BuiltinCall &call) {
-  if (!call[1].isString() || (call[1].text != "bf16" && call[1].text != "f32"))
-    return call.error("rounds to bf16 or f32, got " + call[1].str());
-  bool isBf16 = call[1].text == "bf16";
-  if (call[0].isNumber())
-    return Value::of(isBf16 ? roundToBf16(call[0].number())
-                            : static_cast<double>(
-                                  static_cast<float>(call[0].number())));
+  if (call[1].isNone())
+    return call[0];
+  std::string type = call[1].isString() ? call[1].text : "";
+  if (type != "bf16" && type != "f32" && type != "i32")
+    return call.error("rounds to bf16, f32 or i32, got " + call[1].str());
+  if (call[0].isNumber()) {
+    double x = call[0].number();
+    return Value::of(type == "bf16"  ? roundToBf16(x)
+                     : type == "f32" ? static_cast<double>(static_cast<float>(x))
+                                     : std::nearbyint(x)); // ties to even
+  }
   mlir::Value x = floatAt(call, 0);
   if (!x)
     return Value::poison();
   TensorBuilder &t = *call.tensors;
-  mlir::Type to = isBf16 ? mlir::Type(t.getBuilder().getBF16Type())
-                         : mlir::Type(t.getBuilder().getF32Type());
+  mlir::Builder &b = t.getBuilder();
+  mlir::Type to = type == "bf16"  ? mlir::Type(b.getBF16Type())
+                  : type == "f32" ? mlir::Type(b.getF32Type())
+                                  : mlir::Type(b.getI32Type());
   return Value::of(pg::RoundOp::create(t.getBuilder(), t.location(call.pos),
                                        x.getType(), x, mlir::TypeAttr::get(to))
                        .getResult());
@@ -720,7 +726,9 @@ static const Builtin kTable[] = {
     {"attention", "q, k, v, scale=None, window=0, within=segment",
      "causal softmax attention with grouped heads; scale 1 / sqrt(d)",
      buildAttention},
-    {"round", "x, to", "nearest value of bf16; keeps the type", buildRound},
+    {"round", "x, to", "nearest value of bf16, f32 or i32 (an integer), ties to "
+                       "even, the type kept and gradient 1; None keeps x",
+     buildRound},
     {"cast", "x, to", "converts to f32 or i32", buildCast},
     {"arange", "n", "integers 0 .. n-1", buildArange},
     {"constant", "values", "a tensor of a nested list of numbers",
