@@ -23,6 +23,7 @@ say "2/5 turning the books into token shards"
 say "3/5 training"
 rm -rf "$out/run"
 "$bin/pgrun" train "$out/model.pgx" --data "$out/data" --run "$out/run"
+printf 'the run as a page: %s\n' "$("$bin/pgrun" report "$out/run")"
 
 say "4/5 validation: this model, a bigram count model of the same training tokens, this model with attention cut off"
 evaluate=("$bin/pgrun" eval "$out/model.pgx" --weights "$out/run/weights.safetensors" --data "$out/data" --tokenizer "$text/sp1024.model")

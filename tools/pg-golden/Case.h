@@ -11,6 +11,8 @@
 
 namespace pg::golden {
 
+class CaseMap;
+
 /// A folder with case.json.
 struct Case {
   std::string id; ///< folder name
@@ -20,6 +22,9 @@ struct Case {
   /// Text under a top-level key, "" when there is none.
   std::string text(const char *key) const;
   std::string file(const char *name) const { return directory + "/" + name; }
+  /// Number under `tolerance`; 0 when it is missing, which compares as exact,
+  /// so that nothing passes unseen.
+  double tolerance(const char *key) const;
 };
 
 /// One number that was compared.
@@ -41,6 +46,8 @@ struct Outcome {
   double seconds = 0;
 
   const Check *worst() const;
+  /// With the state that `status` and the checks give.
+  Outcome judged(const rt::Status &status);
 };
 
 /// What every kind of case may use.
@@ -48,10 +55,34 @@ struct Environment {
   std::string tools;   ///< folder of pgc and pgrun
   std::string maps;    ///< folder of <stack>.map.yaml
   std::string scratch; ///< private folder of this case
+  std::string precision = "f32"; ///< policy the packages are compiled with
+  std::vector<std::string> compileFlags; ///< added to every pgc compile
+  std::vector<std::string> runFlags;     ///< added to every pgrun
 };
 
-/// Runs a case of kind "model". Unsupported when its stack has no map.
+/// Runs `run` with the map of the case's stack; passes when all its checks do.
+/// Unsupported when the stack has no map.
+Outcome runWithMap(const Case &golden, const Environment &environment,
+                   rt::Status (*run)(const Case &, const Environment &,
+                                     const CaseMap &, std::vector<Check> &));
+
+/// Runs a case of kind "model".
 Outcome runModelCase(const Case &golden, const Environment &environment);
+/// Runs a case of kind "optimizer". Unsupported when its optimizer has no map.
+Outcome runOptimizerCase(const Case &golden, const Environment &environment);
+/// Runs a case of kind "qat".
+Outcome runQatCase(const Case &golden, const Environment &environment);
+/// Runs a case of kind "calibration".
+Outcome runCalibrationCase(const Case &golden, const Environment &environment);
+/// Runs a case of kind "ttt-lora".
+Outcome runAdaptCase(const Case &golden, const Environment &environment);
+/// Kind "schedule": tables of multipliers and momenta.
+Outcome runScheduleCase(const Case &golden, const Environment &environment);
+/// Kind "loader": batches of every rank.
+Outcome runLoaderCase(const Case &golden, const Environment &environment);
+/// Kind "training": a short run, step by step. Unsupported when the map of its
+/// stack has no `training`.
+Outcome runTrainingCase(const Case &golden, const Environment &environment);
 
 } // namespace pg::golden
 

@@ -33,6 +33,16 @@ double golden::maxAbsDifference(const std::vector<double> &a,
   return largest;
 }
 
+double golden::meanAbsDifference(const std::vector<double> &a,
+                                 const std::vector<double> &b) {
+  if (a.size() != b.size() || a.empty())
+    return kInfinity;
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i)
+    sum += std::fabs(a[i] - b[i]);
+  return sum / static_cast<double>(a.size());
+}
+
 double golden::relativeL2(const std::vector<double> &a,
                           const std::vector<double> &b) {
   if (a.size() != b.size())

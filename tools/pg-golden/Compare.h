@@ -18,6 +18,10 @@ rt::StatusOr<std::vector<double>> tensorOf(const rt::SafetensorsFile &file,
 double maxAbsDifference(const std::vector<double> &a,
                         const std::vector<double> &b);
 
+/// Mean of |a - b|; infinity for unequal or no sizes.
+double meanAbsDifference(const std::vector<double> &a,
+                         const std::vector<double> &b);
+
 /// ||a - b|| / ||b||; for b = 0, 0 when a = 0 and infinity else.
 double relativeL2(const std::vector<double> &a, const std::vector<double> &b);
 

@@ -14,7 +14,9 @@
 
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <numeric>
+#include <optional>
 
 using namespace pg;
 using namespace pg::golden;
@@ -24,6 +26,15 @@ namespace {
 struct LogitRow {
   std::string name;
   std::string place; ///< "row:token"
+};
+
+/// Unit roundoff of bf16 over that of f32.
+constexpr double kRoundoffRatio = 32768;
+
+/// Tolerances under a policy that rounds more than the case's own program.
+struct NarrowTolerance {
+  double nllMean, gradientMean;
+  std::map<std::string, double> byKey;
 };
 
 class ModelRun {
@@ -45,20 +56,49 @@ private:
   std::vector<std::string> pgrun(const char *verb,
                                  const std::string &output) const;
   double tolerance(const char *key) const;
+  rt::StatusOr<NarrowTolerance> narrowTolerance() const;
 
   const Case &golden;
   const Environment &environment;
   std::string package, scores, gradients, phase;
+  std::optional<NarrowTolerance> narrow; ///< under bf16
 };
 } // namespace
 
+/// For each number twice what roundings of that size did to the recorded
+/// programs: the bf16 program differs from the f32 one in nll; for gradients,
+/// which are on record in f32 alone, the worst tensor's f32 error times the ratio
+/// of the roundoffs. Means average roundings out.
+rt::StatusOr<NarrowTolerance> ModelRun::narrowTolerance() const {
+  auto measured = golden.spec.find("measured");
+  const rt::Json *guide = nullptr;
+  if (measured != golden.spec.end() && measured->is_object())
+    if (auto found = measured->find("bfloat16_model"); found != measured->end())
+      guide = &*found;
+  auto number = [](const rt::Json &from, const char *key) {
+    auto found = from.find(key);
+    return found != from.end() && found->is_number() ? found->get<double>() : 0;
+  };
+  if (!guide || !guide->is_object())
+    return rt::Status(rt::Code::Invalid,
+                      "the case has no measured.bfloat16_model to judge bf16 by");
+  double mean = number(*guide, "mean_abs_nll_difference");
+  double largest = number(*guide, "max_abs_nll_difference");
+  double gradient = kRoundoffRatio *
+                    number(*measured, "worst_grad_rel_l2_float32_vs_float64");
+  return NarrowTolerance{2 * mean,
+                         gradient / 2,
+                         {{"nll_abs", 2 * largest},
+                          {"logits_abs", 2 * largest},
+                          {"loss_abs", mean},
+                          {"grad_rel_l2_per_tensor", 2 * gradient}}};
+}
+
 /// A missing tolerance compares as exact, so that nothing passes unseen.
 double ModelRun::tolerance(const char *key) const {
-  auto all = golden.spec.find("tolerance");
-  if (all == golden.spec.end() || !all->is_object())
-    return 0;
-  auto found = all->find(key);
-  return found != all->end() && found->is_number() ? found->get<double>() : 0;
+  if (narrow)
+    return narrow->byKey.at(key);
+  return golden.tolerance(key);
 }
 
 rt::Status ModelRun::compile(const CaseMap &map) {
@@ -72,7 +112,9 @@ rt::Status ModelRun::compile(const CaseMap &map) {
     command.push_back("--set");
     command.push_back(item);
   }
-  command.insert(command.end(), {"-o", package});
+  command.insert(command.end(), environment.compileFlags.begin(),
+                 environment.compileFlags.end());
+  command.insert(command.end(), {"--precision", environment.precision, "-o", package});
   return runProcess(command, environment.scratch + "/pgc.log");
 }
 
@@ -89,6 +131,8 @@ std::vector<std::string> ModelRun::pgrun(const char *verb,
                                       output};
   if (!phase.empty())
     command.insert(command.end(), {"--phase", phase});
+  command.insert(command.end(), environment.runFlags.begin(),
+                 environment.runFlags.end());
   return command;
 }
 
@@ -133,6 +177,9 @@ rt::Status ModelRun::score(std::vector<Check> &checks) {
     return wantedNll ? nll.status().with("scores") : wantedNll.status();
   checks.push_back(
       {"nll", maxAbsDifference(*nll, *wantedNll), tolerance("nll_abs")});
+  if (narrow)
+    checks.push_back({"nll on average", meanAbsDifference(*nll, *wantedNll),
+                      narrow->nllMean});
   double mean = std::accumulate(nll->begin(), nll->end(), 0.0) /
                 static_cast<double>(nll->size());
   auto loss = golden.spec.find("loss_mean");
@@ -180,6 +227,8 @@ rt::Status ModelRun::differentiate(std::vector<Check> &checks) {
     checks.push_back(
         {"parameters", std::fabs(parameters - count->get<double>()), 0});
 
+  double gradientErrors = 0;
+  int compared = 0;
   std::vector<std::string> zeros;
   auto listed = golden.spec.find("zero_grad_tensors");
   if (listed != golden.spec.end() && listed->is_array())
@@ -198,11 +247,24 @@ rt::Status ModelRun::differentiate(std::vector<Check> &checks) {
     else
       checks.push_back({"gradient " + name, relativeL2(*own, *wanted),
                         tolerance("grad_rel_l2_per_tensor")});
+    if (!isZero) {
+      gradientErrors += checks.back().error;
+      ++compared;
+    }
   }
+  if (narrow && compared > 0)
+    checks.push_back({"gradients on average", gradientErrors / compared,
+                      narrow->gradientMean});
   return rt::Status::ok();
 }
 
 rt::Status ModelRun::run(const CaseMap &map, std::vector<Check> &checks) {
+  if (environment.precision == "bf16") {
+    rt::StatusOr<NarrowTolerance> known = narrowTolerance();
+    if (!known)
+      return known.status();
+    narrow = *known;
+  }
   if (rt::Status status = compile(map); !status)
     return status;
   if (rt::Status status = score(checks); !status)
@@ -210,28 +272,12 @@ rt::Status ModelRun::run(const CaseMap &map, std::vector<Check> &checks) {
   return differentiate(checks);
 }
 
+static rt::Status runModel(const Case &golden, const Environment &environment,
+                           const CaseMap &map, std::vector<Check> &checks) {
+  return ModelRun(golden, environment).run(map, checks);
+}
+
 Outcome golden::runModelCase(const Case &golden,
                              const Environment &environment) {
-  Outcome outcome;
-  std::string path =
-      environment.maps + "/" + golden.text("stack") + ".map.yaml";
-  if (!std::filesystem::exists(path)) {
-    outcome.message = "stack '" + golden.text("stack") + "' not supported yet";
-    return outcome;
-  }
-  outcome.state = Outcome::State::Fail;
-  rt::StatusOr<CaseMap> map = CaseMap::read(path);
-  if (!map) {
-    outcome.message = map.status().message();
-    return outcome;
-  }
-  rt::Status status = ModelRun(golden, environment).run(*map, outcome.checks);
-  if (!status) {
-    outcome.message = status.message();
-    return outcome;
-  }
-  if (std::all_of(outcome.checks.begin(), outcome.checks.end(),
-                  [](const Check &check) { return check.isPass(); }))
-    outcome.state = Outcome::State::Pass;
-  return outcome;
+  return runWithMap(golden, environment, runModel);
 }

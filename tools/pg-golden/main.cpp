@@ -26,7 +26,14 @@ namespace fs = std::filesystem;
 /// The kinds this tool can run. A new kind is a function and a line here.
 static const std::map<std::string,
                       Outcome (*)(const Case &, const Environment &)>
-    kKinds = {{"model", runModelCase}};
+    kKinds = {{"loader", runLoaderCase},
+              {"model", runModelCase},
+              {"optimizer", runOptimizerCase},
+              {"qat", runQatCase},
+              {"calibration", runCalibrationCase},
+              {"ttt-lora", runAdaptCase},
+              {"schedule", runScheduleCase},
+              {"training", runTrainingCase}};
 
 /// Folders with a case.json at or below `root`, sorted by path.
 static rt::StatusOr<std::vector<Case>> findCases(const std::string &root) {
@@ -188,7 +195,7 @@ static int runAll(const std::string &root, const std::string &only,
 int main(int argc, char **argv) {
   CLI::App app{"pg-golden compiles and runs reference cases and compares every "
                "number with the recorded ones"};
-  std::string root, only, json, keep;
+  std::string root, only, json, keep, target, device;
   Environment environment;
   environment.maps = PG_GOLDEN_MAPS;
   std::error_code error;
@@ -202,7 +209,14 @@ int main(int argc, char **argv) {
       ->capture_default_str();
   app.add_option("--tools", environment.tools, "folder of pgc and pgrun")
       ->capture_default_str();
+  app.add_option("--precision", environment.precision,
+                 "policy to compile with; under bf16 numbers are judged by the "
+                 "bf16 program each case has on record")
+      ->check(CLI::IsMember({"f32", "f64", "bf16"}))
+      ->capture_default_str();
   app.add_option("--keep", keep, "keep packages, results and logs here");
+  app.add_option("--target", target, "compile for this (pgc --target)");
+  app.add_option("--device", device, "run on this (pgrun --device)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success &success) {
@@ -212,5 +226,9 @@ int main(int argc, char **argv) {
                  problem.what());
     return static_cast<int>(rt::Code::Usage);
   }
+  if (!target.empty())
+    environment.compileFlags = {"--target", target};
+  if (!device.empty())
+    environment.runFlags = {"--device", device};
   return runAll(root, only, json, environment, keep);
 }

@@ -9,6 +9,9 @@
 #ifdef HAVE_PgCpu
 #include "passes/cpu/Passes.h"
 #endif
+#ifdef HAVE_PgCuda
+#include "passes/cuda/Passes.h"
+#endif
 
 #include "mlir/Dialect/Func/Extensions/InlinerExtension.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -29,6 +32,9 @@ int main(int argc, char **argv) {
 #endif
 #ifdef HAVE_PgCpu
   pg::registerCpuPasses();
+#endif
+#ifdef HAVE_PgCuda
+  pg::registerCudaPasses();
 #endif
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "pg optimizer driver\n", registry));

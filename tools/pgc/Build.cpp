@@ -1,9 +1,11 @@
 //===- Build.cpp - from YAML (or a dump) through the phases -----------------===//
+#include "tools/pgc/Targets.h"
 #include "tools/pgc/Tool.h"
 
 #include "dialect/Pg.h"
 #include "passes/cpu/StructuredKernels.h"
 #include "passes/pipeline/Pipelines.h"
+#include "runtime/package/Precision.h"
 
 #include "mlir/Dialect/Func/Extensions/InlinerExtension.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -68,25 +70,6 @@ mlir::LogicalResult prepareForCpu(mlir::ModuleOp module) {
   return manager.run(module);
 }
 
-/// "cpu" or "cpu:x86-64-v3"; anything else is a usage error.
-int chooseTarget(const std::string &text, cpu::Target &target) {
-  auto [kind, level] = llvm::StringRef(text).split(':');
-  if (kind != "cpu")
-    return fail(kUsage, "unknown target '" + text +
-                            "': expected cpu or cpu:<level>, with level x86-64-v2, "
-                            "x86-64-v3, x86-64-v4 or native");
-  if (level.empty()) {
-    target = cpu::hostTarget();
-    return kOk;
-  }
-  mlir::FailureOr<cpu::Target> named = cpu::namedTarget(level);
-  if (mlir::failed(named))
-    return fail(kUsage, "unknown CPU level '" + level +
-                            "': expected x86-64-v2, x86-64-v3, x86-64-v4 or native");
-  target = *named;
-  return kOk;
-}
-
 } // namespace
 
 std::string versionText() {
@@ -100,15 +83,26 @@ void addBuildFlags(CLI::App &verb, BuildOptions &options) {
   verb.add_option("--set", options.sources.sets,
                   "override a value: dims.D=256, options.softcap=15, recipe.schedule.steps=100")
       ->allow_extra_args(false);
-  verb.add_option("--target", options.target, "cpu or cpu:<level> (x86-64-v2, -v3, -v4, native)");
+  verb.add_option("--target", options.target,
+                  "comma list: cpu, cpu:<level> (x86-64-v2, -v3, -v4, native), cuda, cuda:sm_80,sm_90a,... "
+                  "or cuda:source (default cpu)");
   verb.add_option("--max-tokens", options.sources.maxTokens,
                   "most packed tokens of one run (default: the recipe's batch)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   verb.add_option("--memory-limit", options.memoryLimit,
                   "arena bytes the plan may use; more is recomputed, results stay the same")
       ->check(CLI::NonNegativeNumber);
-  verb.add_option("--precision", options.sources.precision, "f32 or f64 (default: the recipe's, else f32)")
-      ->check(CLI::IsMember({"f32", "f64"}));
+  verb.add_option("--programs", options.sources.programs,
+                  "programs to derive, a comma between them: score, logits, accumulate, apply, "
+                  "calibrate, adapt (default: the first three and those the recipe asks for)")
+      ->delimiter(',')
+      ->check(CLI::IsMember(frontend::programNames()));
+  std::vector<std::string> policies;
+  for (const rt::PrecisionPolicy &policy : rt::precisionPolicies())
+    policies.push_back(policy.name);
+  verb.add_option("--precision", options.sources.precision,
+                  rt::precisionNames() + " (default: the recipe's, else f32)")
+      ->check(CLI::IsMember(policies));
   verb.add_option("--jobs", options.jobs, "code generation threads (default: all cores)")
       ->check(CLI::NonNegativeNumber);
 }
@@ -158,8 +152,10 @@ int buildProgram(Session &session, const BuildOptions &options, Build &build) {
   if (options.stopAfter == phase)
     return kOk;
 
-  if (int code = chooseTarget(options.target, build.parts.target))
-    return code;
+  rt::StatusOr<Targets> targets = parseTargets(options.target);
+  if (!targets)
+    return fail(kUsage, targets.status().message());
+  build.parts.target = targets->cpu ? *targets->cpu : cpu::hostTarget();
   PipelineOptions pipeline;
   if (auto precision = (*build.module)->getAttrOfType<mlir::StringAttr>("pg.precision"))
     pipeline.precision = precision.getValue().str();
@@ -186,13 +182,17 @@ int lowerProgram(const BuildOptions &options, Build &build) {
   Stopwatch watch;
   int jobs = options.jobs ? options.jobs
                           : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  mlir::FailureOr<cpu::EmittedCode> code =
-      cpu::emitCpu(*build.module, build.parts.target, jobs);
-  if (mlir::failed(code))
-    return kInternal;
-  build.parts.code = std::move(*code);
-  build.times.emplace_back("lowered", watch.lap());
-  return kOk;
+  rt::StatusOr<Targets> targets = parseTargets(options.target);
+  if (!targets)
+    return fail(kUsage, targets.status().message());
+  if (targets->cpu) {
+    mlir::FailureOr<cpu::EmittedCode> code = cpu::emitCpu(*build.module, *targets->cpu, jobs);
+    if (mlir::failed(code))
+      return kInternal;
+    build.parts.code = std::move(*code);
+    build.times.emplace_back("lowered", watch.lap());
+  }
+  return targets->cuda ? lowerCuda(options.cuda, targets->cudaArchs, jobs, build) : kOk;
 }
 
 } // namespace pg::tool

@@ -1,8 +1,12 @@
 //===- Check.cpp - pgc check ----------------------------------------------------===//
+#include "tools/pgc/Targets.h"
 #include "tools/pgc/Tool.h"
 
+#include "passes/cuda/CudaBackend.h"
 #include "passes/fuse/Report.h"
+#include "passes/report/Roofline.h"
 
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 
@@ -20,10 +24,25 @@ int check(CheckOptions options) {
   if (int code = buildProgram(session, options, build))
     return code;
   Report report = buildReport(*build.module);
-  if (options.json)
-    llvm::outs() << llvm::formatv("{0:2}", report.json()) << "\n";
-  else
-    llvm::outs() << report.text();
+  rt::StatusOr<Targets> targets = parseTargets(options.target);
+  std::vector<RooflineEntry> estimate;
+  if (targets && targets->cuda) {
+    mlir::FailureOr<cuda::EmittedSource> emitted = cuda::emitCuda(*build.module);
+    if (mlir::failed(emitted))
+      return kInternal;
+    llvm::StringMap<int64_t> stages;
+    for (const cuda::EmittedKernel &kernel : emitted->kernels)
+      stages[kernel.symbol] = static_cast<int64_t>(kernel.stages.size());
+    estimate = roofline(*build.module, [&](llvm::StringRef symbol) { return stages.lookup(symbol); });
+  }
+  if (options.json) {
+    llvm::json::Value json = report.json();
+    if (!estimate.empty())
+      json.getAsObject()->try_emplace("cuda", rooflineJson(estimate));
+    llvm::outs() << llvm::formatv("{0:2}", json) << "\n";
+  } else {
+    llvm::outs() << report.text() << (estimate.empty() ? "" : rooflineText(estimate));
+  }
   return kOk;
 }
 

@@ -1,4 +1,5 @@
 //===- Compile.cpp - pgc compile ---------------------------------------------===//
+#include "tools/pgc/Targets.h"
 #include "tools/pgc/Tool.h"
 
 #include "passes/pipeline/Pipelines.h"
@@ -13,6 +14,7 @@ namespace {
 
 struct CompileOptions : BuildOptions {
   std::string output;
+  std::vector<std::string> emit;
 };
 
 void printTimes(const PhaseTimes &times) {
@@ -32,9 +34,18 @@ int compile(CompileOptions options) {
                  << llvm::join(pipelinePhases(), ", ") << ", packaged\n";
     return kUsage;
   }
-  if (!stops && options.output.empty()) {
-    llvm::errs() << "pgc: compile needs -o X.pgx (or --stop-after PHASE)\n";
+  if (!stops && options.output.empty() && options.emit.empty()) {
+    llvm::errs() << "pgc: compile needs -o X.pgx (or --emit KIND, or --stop-after PHASE)\n";
     return kUsage;
+  }
+  if (!options.emit.empty()) {
+    rt::StatusOr<Targets> targets = parseTargets(options.target);
+    bool wantsPtx = llvm::is_contained(options.emit, "ptx");
+    if (targets && (!targets->cuda || (wantsPtx && targets->cudaArchs.empty()))) {
+      llvm::errs() << "pgc: --emit needs --target cuda"
+                   << (wantsPtx ? " with an architecture" : " (cuda:source needs no NVRTC)") << "\n";
+      return kUsage;
+    }
   }
   Session session;
   Build build;
@@ -50,6 +61,10 @@ int compile(CompileOptions options) {
   }
   if (int code = lowerProgram(options, build))
     return code;
+  if (int code = emitTexts(options.emit, options.output, build))
+    return code;
+  if (options.output.empty())
+    return kOk;
   PhaseTimes times = std::move(build.times);
   build.parts.compiler = versionText();
   mlir::FailureOr<rt::Package> package =
@@ -72,6 +87,16 @@ void addCompile(CLI::App &app, int &exitCode) {
   auto options = std::make_shared<CompileOptions>();
   addBuildFlags(*verb, *options);
   verb->add_option("-o,--output", options->output, "package to write");
+  verb->add_option("--emit", options->emit,
+                   "write the text of the CUDA code, cuda (the source) or ptx: beside the package, without -o on "
+                   "standard output")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"cuda", "ptx"}));
+  verb->add_flag("--no-cache", options->cuda.noCache,
+                 "compile every CUDA kernel anew (PG_CACHE_DIR: another folder than ~/.cache/pgc, or off)");
+  verb->add_flag("--refuse-spills", options->cuda.refusesSpills,
+                 "a CUDA kernel that spills registers to local memory is an error instead of a note");
+  verb->add_flag("-v,--verbose", options->cuda.verbose, "registers, shared memory and spills of every CUDA kernel, on stderr");
   verb->add_option("--stop-after", options->stopAfter,
                    "print the IR after this phase: spec, inlined, derived, decomposed, fused, "
                    "outlined, planned");

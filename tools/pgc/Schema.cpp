@@ -10,10 +10,10 @@ void addSchema(CLI::App &app, int &exitCode) {
       "schema", "print the JSON Schema of a kind of file, or the language's reference");
   auto which = std::make_shared<std::string>("model");
   verb->add_option("kind", *which,
-                   "model, block, recipe or optimizer: JSON Schema; functions: the table of the "
+                   "model, block, recipe, optimizer or quantiser: JSON Schema; functions: the table of the "
                    "language's functions; reference: docs/language.md")
       ->check(CLI::IsMember(
-          {"model", "block", "recipe", "optimizer", "functions", "reference"}));
+          {"model", "block", "recipe", "optimizer", "quantiser", "functions", "reference"}));
   verb->footer("Example: pgc schema model > model.schema.json");
   verb->callback([which, &exitCode] {
     if (*which == "reference")

@@ -4,6 +4,7 @@
 
 #include "frontend/Frontend.h"
 #include "passes/cpu/CpuBackend.h"
+#include "passes/nvrtc/CudaImages.h"
 #include "passes/package/EmitPackage.h"
 
 #include "mlir/IR/MLIRContext.h"
@@ -21,10 +22,18 @@ namespace pg::tool {
 /// Exit codes, docs/exit-codes.md.
 enum ExitCode { kOk = 0, kInvalid = 1, kUsage = 2, kEnvironment = 3, kIo = 4, kCorrupt = 5, kInternal = 70 };
 
+/// Options of the CUDA target.
+struct CudaOptions {
+  bool noCache = false;
+  bool refusesSpills = false;
+  bool verbose = false;        ///< resources of every kernel on stderr
+};
+
 /// Options of every verb that builds a program from YAML.
 struct BuildOptions {
   frontend::Sources sources;
-  std::string target = "cpu";  ///< "cpu" or "cpu:<level>"
+  std::string target = "cpu";  ///< parseTargets
+  CudaOptions cuda;
   std::string startAt;         ///< phase whose dump `sources.modelPath` is; "" = YAML
   std::string stopAfter = "packaged";
   std::string dumpDirectory;   ///< IR after every phase goes here
@@ -58,13 +67,20 @@ struct Build {
   mlir::OwningOpRef<mlir::ModuleOp> module;
   PackageParts parts;   ///< spec, program, recipe, target; code after "lowered"
   PhaseTimes times;
+  nvrtc::CudaImages cuda; ///< what NVRTC said; the code itself is in `parts`
 };
 
 /// Runs the phases up to `options.stopAfter` (at most "planned"). Returns an
 /// exit code; diagnostics have been printed when it is not kOk.
 int buildProgram(Session &session, const BuildOptions &options, Build &build);
-/// Emits code for a planned or outlined build (phase "lowered").
+/// Emits code for a planned or outlined build (phase "lowered"), for every
+/// target asked for.
 int lowerProgram(const BuildOptions &options, Build &build);
+/// The CUDA part of it; `archs` may be empty.
+int lowerCuda(const CudaOptions &options, const std::vector<std::string> &archs, int jobs, Build &build);
+/// The text of kinds "cuda" and "ptx": beside the package, or on standard output
+/// when there is no path.
+int emitTexts(const std::vector<std::string> &kinds, const std::string &packagePath, const Build &build);
 
 /// "pgc 0.1.0 (LLVM 22.1.8)".
 std::string versionText();

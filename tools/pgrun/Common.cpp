@@ -9,6 +9,10 @@ namespace pg::rt {
 void CommonOptions::add(CLI::App &app) {
   app.add_option("package", package, "the compiled model, X.pgx")->required();
   app.add_option("--threads", threads, "threads; default PG_THREADS, else every CPU")->check(CLI::Range(1, 1024));
+  app.add_option("--device", device, "auto, cpu, cuda or cuda:N; auto takes a GPU when the package and the machine have one")
+      ->check([](const std::string &text) {
+        return parseDeviceChoice(text) ? std::string() : "'" + text + "' is no device, expected auto, cpu, cuda or cuda:N";
+      });
   app.add_flag("--profile", profile, "time per kernel and category, on stderr");
   app.add_flag("--poison", poison, "fill the arena with NaN before every run (finds compiler faults)");
 }
@@ -19,6 +23,7 @@ StatusOr<std::unique_ptr<Executor>> CommonOptions::open() const {
     return read.status();
   ExecutorOptions options;
   options.threads = threads;
+  options.device = *parseDeviceChoice(device);
   options.profile = profile;
   options.poison = poison;
   auto executor = Executor::create(std::move(*read), options);

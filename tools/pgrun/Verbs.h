@@ -16,6 +16,8 @@
 
 namespace pg::rt {
 
+inline constexpr const char *kRunVersion = "0.1.0";
+
 /// What a verb does after its options are parsed. `exitCode` may be set when it
 /// is not given by the status (128 + signal).
 using VerbFn = std::function<Status(int &exitCode)>;
@@ -26,12 +28,18 @@ VerbFn addData(CLI::App &app);
 VerbFn addTrain(CLI::App &app);
 VerbFn addEval(CLI::App &app);
 VerbFn addGenerate(CLI::App &app);
+VerbFn addCalibrate(CLI::App &app);
+VerbFn addAdapt(CLI::App &app);
 VerbFn addInfo(CLI::App &app);
+VerbFn addInit(CLI::App &app);
+VerbFn addReport(CLI::App &app);
 VerbFn addBench(CLI::App &app);
+VerbFn addDoctor(CLI::App &app);
 
 /// Options every verb that runs code shares.
 struct CommonOptions {
   std::string package;
+  std::string device = "auto";
   int threads = 0;
   bool profile = false;
   bool poison = false;

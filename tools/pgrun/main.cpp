@@ -8,10 +8,6 @@
 
 using namespace pg::rt;
 
-#ifndef PGRUN_VERSION
-#define PGRUN_VERSION "0.1.0"
-#endif
-
 namespace {
 
 struct Verb {
@@ -32,8 +28,15 @@ constexpr Verb kVerbs[] = {
      "pgrun score model.pgx --weights w.safetensors --tokens val.bin -o nll.safetensors", addScore},
     {"grad", "gradient of the mean loss for every parameter",
      "pgrun grad model.pgx --weights w.safetensors --tokens rows.safetensors -o grads.safetensors", addGrad},
+    {"calibrate", "second moments of the inputs of quantised products",
+     "pgrun calibrate model.pgx --weights w.safetensors --data datasets/text -o moments.safetensors", addCalibrate},
+    {"adapt", "score documents, adapters learning from each document's past",
+     "pgrun adapt model.pgx --weights w.safetensors --data datasets/text --tokenizer text.model -o nll.safetensors", addAdapt},
+    {"report", "one HTML page about a training run", "pgrun report runs/first -o first.html", addReport},
+    {"init", "the initial weights of a seed", "pgrun init model.pgx --seed 1337 -o initial.safetensors", addInit},
     {"info", "what a package holds", "pgrun info model.pgx --json", addInfo},
     {"bench", "speed and memory of one program", "pgrun bench model.pgx --entry score@main --tokens 2048 --profile", addBench},
+    {"doctor", "what this machine has, what is missing and what to do", "pgrun doctor model.pgx --device cuda", addDoctor},
 };
 
 int exitCodeOf(const Status &status) { return int(status.code()); }
@@ -57,7 +60,7 @@ std::string suggestFlag(const std::string &word, const CLI::App &app) {
 
 int main(int argc, char **argv) {
   CLI::App app("pgrun runs packages made by pgc", "pgrun");
-  app.set_version_flag("--version", std::string("pgrun ") + PGRUN_VERSION + ", package version " +
+  app.set_version_flag("--version", std::string("pgrun ") + kRunVersion + ", package version " +
                                         std::to_string(kPackageVersion));
   app.require_subcommand(1);
   std::vector<std::pair<CLI::App *, VerbFn>> verbs;
