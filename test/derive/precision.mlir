@@ -2,7 +2,7 @@
 // RUN: pg-opt --pg-precision %s | FileCheck --check-prefix=F32 %s
 // RUN: not pg-opt --pg-precision=policy=f8 %s 2>&1 | FileCheck --check-prefix=ERR %s
 
-// ERR: unknown precision policy 'f8'; expected f32 or f64
+// ERR: unknown precision policy 'f8'; expected f32, f64 or bf16
 // CHECK: module attributes {pg.precision = "f64"}
 // F32: module attributes {pg.precision = "f32"}
 module {

@@ -69,3 +69,19 @@ func.func @grad_results(%q: tensor<?x4x8xf32>, %k: tensor<?x2x8xf32>, %s: tensor
   %dq, %dk, %dv = pg.attention_grad %q, %k, %k, %q, %s, %s {scale = 1.0 : f64} : (tensor<?x4x8xf32>, tensor<?x2x8xf32>, tensor<?x2x8xf32>, tensor<?x4x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> (tensor<?x4x8xf32>, tensor<?x4x8xf32>, tensor<?x2x8xf32>)
   return
 }
+
+// -----
+
+func.func @narrow_statistic(%q: tensor<?x4x8xbf16>) {
+  // expected-error@+1 {{expects results 'tensor<?x4x8xf32>' and 'tensor<?x4xf32>' (C2)}}
+  %o, %lse = pg.attention %q, %q, %q {scale = 0.125 : f64} : (tensor<?x4x8xbf16>, tensor<?x4x8xbf16>, tensor<?x4x8xbf16>) -> (tensor<?x4x8xf32>, tensor<?x4xbf16>)
+  return
+}
+
+// -----
+
+func.func @wide_cotangent(%q: tensor<?x4x8xbf16>, %dout: tensor<?x4x8xf32>, %s: tensor<?x4xf32>) {
+  // expected-error@+1 {{expects dout 'tensor<?x4x8xbf16>', lse and delta 'tensor<?x4xf32>' (C4)}}
+  %dq, %dk, %dv = pg.attention_grad %q, %q, %q, %dout, %s, %s {scale = 0.125 : f64} : (tensor<?x4x8xbf16>, tensor<?x4x8xbf16>, tensor<?x4x8xbf16>, tensor<?x4x8xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> (tensor<?x4x8xf32>, tensor<?x4x8xf32>, tensor<?x4x8xf32>)
+  return
+}

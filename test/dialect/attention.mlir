@@ -12,3 +12,13 @@ func.func @core(%q: tensor<?x4x8xf32>, %k: tensor<?x2x8xf32>, %v: tensor<?x2x6xf
   %dq, %dk, %dv = pg.attention_grad %r, %k, %v, %dout, %lse, %delta {scale = 0.125 : f64} : (tensor<?x4x8xf32>, tensor<?x2x8xf32>, tensor<?x2x6xf32>, tensor<?x4x6xf32>, tensor<?x4xf32>, tensor<?x4xf32>) -> (tensor<?x4x8xf32>, tensor<?x2x8xf32>, tensor<?x2x6xf32>)
   return
 }
+
+// Factors may be narrower than sums; the statistics are as wide as the sums.
+// CHECK-LABEL: func.func @narrow
+func.func @narrow(%q: tensor<?x4x8xbf16>, %k: tensor<?x2x8xbf16>, %v: tensor<?x2x6xbf16>, %dout: tensor<?x4x6xbf16>, %delta: tensor<?x4xf32>) {
+  // CHECK: pg.attention {{.*}} -> (tensor<?x4x6xf32>, tensor<?x4xf32>)
+  %o, %lse = pg.attention %q, %k, %v {scale = 0.125 : f64} : (tensor<?x4x8xbf16>, tensor<?x2x8xbf16>, tensor<?x2x6xbf16>) -> (tensor<?x4x6xf32>, tensor<?x4xf32>)
+  // CHECK: pg.attention_grad {{.*}} -> (tensor<?x4x8xf32>, tensor<?x2x8xf32>, tensor<?x2x6xf32>)
+  %dq, %dk, %dv = pg.attention_grad %q, %k, %v, %dout, %lse, %delta {scale = 0.125 : f64} : (tensor<?x4x8xbf16>, tensor<?x2x8xbf16>, tensor<?x2x6xbf16>, tensor<?x4x6xbf16>, tensor<?x4xf32>, tensor<?x4xf32>) -> (tensor<?x4x8xf32>, tensor<?x2x8xf32>, tensor<?x2x6xf32>)
+  return
+}

@@ -37,3 +37,19 @@ func.func @element_types(%x: tensor<?x8xf32>, %w: tensor<4x8xf64>) {
   %0 = pg.matmul %x, %w {transpose_b} : tensor<?x8xf32>, tensor<4x8xf64> -> tensor<?x4xf32>
   return
 }
+
+// -----
+
+func.func @narrow_and_wide(%x: tensor<?x8xf32>, %w: tensor<4x8xbf16>) {
+  // expected-error@+1 {{expects one element type (C4)}}
+  %0 = pg.matmul %x, %w {transpose_b} : tensor<?x8xf32>, tensor<4x8xbf16> -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @narrow_sum(%x: tensor<?x8xf32>, %w: tensor<4x8xf32>) {
+  // expected-error@+1 {{only the result of bf16 operands may be wider, f32}}
+  %0 = pg.matmul %x, %w {transpose_b} : tensor<?x8xf32>, tensor<4x8xf32> -> tensor<?x4xbf16>
+  return
+}

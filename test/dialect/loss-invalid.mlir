@@ -53,3 +53,11 @@ func.func @head_grad_result(%x: tensor<?x8xf32>, %w: tensor<64x8xf32>, %t: tenso
   %dw = pg.linear_cross_entropy_grad_w %x, %w, %t, %l, %l : (tensor<?x8xf32>, tensor<64x8xf32>, tensor<?xi32>, tensor<?xf32>, tensor<?xf32>) -> tensor<?x8xf32>
   return
 }
+
+// -----
+
+func.func @narrow_statistic(%x: tensor<?x8xbf16>, %w: tensor<64x8xbf16>, %t: tensor<?xi32>, %s: tensor<?xf32>, %n: tensor<?xbf16>) {
+  // expected-error@+1 {{expects lse and dnll 'tensor<?xf32>' (C3)}}
+  %dx = pg.linear_cross_entropy_grad_x %x, %w, %t, %n, %s : (tensor<?x8xbf16>, tensor<64x8xbf16>, tensor<?xi32>, tensor<?xbf16>, tensor<?xf32>) -> tensor<?x8xf32>
+  return
+}

@@ -77,6 +77,17 @@ func.func @rounding() -> tensor<2xf32> {
 
 // -----
 
+// Halves go to the even neighbour.
+// CHECK-LABEL: func.func @rounding_to_integers
+// CHECK-NEXT: pg.constant dense<[2.000000e+00, 4.000000e+00, -0.000000e+00, 3.000000e+00]> : tensor<4xf32>
+func.func @rounding_to_integers() -> tensor<4xf32> {
+  %x = pg.constant dense<[2.5, 3.5, -0.5, 2.6]> : tensor<4xf32>
+  %y = pg.round %x to i32 : tensor<4xf32>
+  return %y : tensor<4xf32>
+}
+
+// -----
+
 // Products wrap to 32 bits: 65537 * 65537 = 2^32 + 131073.
 // CHECK-LABEL: func.func @integers
 // CHECK-NEXT: pg.constant dense<[131073, 12]> : tensor<2xi32>

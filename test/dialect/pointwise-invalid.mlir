@@ -33,8 +33,16 @@ func.func @cast_to_truth(%x: tensor<4xf32>) {
 // -----
 
 func.func @round_to_wider(%x: tensor<4xf32>) {
-  // expected-error@+1 {{expects a float type not wider than 'f32' (C1), got 'f64'}}
+  // expected-error@+1 {{expects i32 or a float type not wider than 'f32' (C1), got 'f64'}}
   %0 = pg.round %x to f64 : tensor<4xf32>
+  return
+}
+
+// -----
+
+func.func @round_to_narrow_integers(%x: tensor<4xf32>) {
+  // expected-error@+1 {{expects i32 or a float type not wider than 'f32' (C1), got 'i8'}}
+  %0 = pg.round %x to i8 : tensor<4xf32>
   return
 }
 

@@ -38,6 +38,8 @@ func.func @floats(%x: tensor<?x4xf32>, %y: tensor<?x4xf32>) {
   %16 = pg.erf %x : tensor<?x4xf32>
   // CHECK: pg.round %{{.*}} to bf16 : tensor<?x4xf32>
   %17 = pg.round %x to bf16 : tensor<?x4xf32>
+  // CHECK: pg.round %{{.*}} to i32 : tensor<?x4xf32>
+  %int = pg.round %x to i32 : tensor<?x4xf32>
   // CHECK: pg.stop_gradient %{{.*}} : tensor<?x4xf32>
   %18 = pg.stop_gradient %x : tensor<?x4xf32>
   // CHECK: pg.cast %{{.*}} : tensor<?x4xf32> -> tensor<?x4xbf16>

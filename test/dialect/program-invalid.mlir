@@ -30,6 +30,17 @@ pg.state @s : tensor<3xf32> {role = ""}
 
 // -----
 
+// expected-error@+1 {{starts as a copy of a parameter and expects 'of' to name one of shape 'tensor<3xf32>' (C4)}}
+pg.state @s : tensor<3xf32> {role = "ema", from_parameter}
+
+// -----
+
+pg.parameter @p : tensor<2xf32> {init = {kind = "ones"}, group = "g"}
+// expected-error@+1 {{starts as a copy of a parameter and expects 'of' to name one of shape 'tensor<3xf32>' (C4)}}
+pg.state @s : tensor<3xf32> {role = "ema", of = @p, from_parameter}
+
+// -----
+
 func.func @scalar_of_rank_1() {
   // expected-error@+1 {{expects a tensor of rank 0 (C1), got 'tensor<1xf32>'}}
   %0 = pg.scalar "lr" : tensor<1xf32>
@@ -98,3 +109,8 @@ func.func @second_dynamic_dimension() {
   %0 = pg.input "tokens" : tensor<?x?xi32>
   return
 }
+
+// -----
+
+// expected-error@+1 {{'pg.state' op expects draw with a string 'kind' (C5), got {high = 1.000000e+00 : f64}}}
+pg.state @s : tensor<3xf32> {role = "adapter", draw = {high = 1.0 : f64}}

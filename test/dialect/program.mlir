@@ -5,6 +5,9 @@ pg.parameter @"blocks.0.w" : tensor<4x3xf32> {init = {kind = "normal", std = 5.0
 // CHECK: pg.state @m.w : tensor<4x3xf32> {init = 1.000000e+00 : f64, of = @blocks.0.w, role = "optimizer"}
 pg.state @"m.w" : tensor<4x3xf32> {role = "optimizer", of = @"blocks.0.w", init = 1.0 : f64}
 
+// CHECK: pg.state @ema.w : tensor<4x3xf32> {from_parameter, of = @blocks.0.w, role = "ema"}
+pg.state @"ema.w" : tensor<4x3xf32> {role = "ema", of = @"blocks.0.w", from_parameter}
+
 // CHECK-LABEL: func.func @apply
 func.func @apply() {
   // CHECK: pg.param @blocks.0.w : tensor<4x3xf32>

@@ -32,3 +32,11 @@ func.func @shapes(%x: tensor<?x6xf32>, %w: tensor<6xf32>, %table: tensor<9x6xf32
   %13 = pg.take_rows %x, %rows : tensor<?x6xf32>, tensor<2xi32> -> tensor<2x6xf32>
   return
 }
+
+// Narrow rows are added up wide.
+// CHECK-LABEL: func.func @narrow_rows
+func.func @narrow_rows(%dy: tensor<?x6xbf16>, %i: tensor<?xi32>) {
+  // CHECK: pg.gather_grad {{.*}} : tensor<?x6xbf16>, tensor<?xi32> -> tensor<9x6xf32>
+  %0 = pg.gather_grad %dy, %i : tensor<?x6xbf16>, tensor<?xi32> -> tensor<9x6xf32>
+  return
+}

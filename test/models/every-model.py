@@ -16,7 +16,10 @@ for model in models:
 recipes = sorted(glob.glob(f"{programs.MODELS}/**/*.recipe.yaml", recursive=True))
 for recipe in recipes:
     name = os.path.basename(recipe).split("-")[0].split(".")[0]
-    model = next(path for path in models if os.path.basename(path).startswith(name + "."))
+    # A recipe of no model's name is for the model it lies beside.
+    named = [path for path in models if os.path.basename(path).startswith(name + ".")]
+    beside = [path for path in models if os.path.dirname(path) == os.path.dirname(recipe)]
+    model = (named or beside)[0]
     report = json.loads(programs.call([programs.PGC, "check", model, "--recipe", recipe, "--json"])[0])
     programs.expect("apply" in [entry["name"] for entry in report["entries"]], recipe)
 

@@ -57,7 +57,8 @@ Operand numerics::tokenBool(std::string name, Shape shape) {
 }
 
 reference::PackedBatch numerics::oddBatch() {
-  return reference::PackedBatch({0, 10, 11, 23}, {0, 3, 4, 10, 11, 18, 23});
+  return reference::PackedBatch({0, 10, 11, 23}, {0, 3, 4, 10, 11, 18, 23},
+                                {2, 0, 2});
 }
 
 Tensor numerics::draw(const Operand &operand, int64_t tokens, uint64_t seed) {
@@ -303,6 +304,23 @@ static std::vector<OpCase> makeStructured() {
       product("matmul_static", {4, 5}, {5, 3}, "", {4, 3}, false, false),
       product("matmul_static_both", {5, 4}, {3, 5},
               "{transpose_a, transpose_b}", {4, 3}, false, false),
+      // Three slots, one without tokens, one with two rows.
+      {"grouped_matmul",
+       {token("x", {5}), weight("w", {3, 5, 18})},
+       "%y = pg.grouped_matmul %x, %w : tensor<?x5x$F>, tensor<3x5x18x$F> -> "
+       "tensor<?x18x$F>",
+       {18}},
+      {"grouped_matmul_transposed",
+       {token("x", {21}), weight("w", {3, 2, 21})},
+       "%y = pg.grouped_matmul %x, %w {transpose_w} : tensor<?x21x$F>, "
+       "tensor<3x2x21x$F> -> tensor<?x2x$F>",
+       {2}},
+      {"grouped_outer",
+       {token("a", {3}), token("b", {19})},
+       "%y = pg.grouped_outer %a, %b : tensor<?x3x$F>, tensor<?x19x$F> -> "
+       "tensor<4x3x19x$F>",
+       {4, 3, 19},
+       false},
       attention("attention_single_head", 1, 1, 0, Within::segment),
       attention("attention_grouped", 4, 2, 0, Within::segment),
       attention("attention_row", 4, 1, 0, Within::row),

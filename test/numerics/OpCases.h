@@ -59,7 +59,7 @@ Operand tokenBool(std::string name, reference::Shape shape);
 const std::vector<OpCase> &opCases();
 
 /// A batch of three rows, one of them a single token, with segments that cut
-/// rows at odd places: 23 tokens.
+/// rows at odd places: 23 tokens. Slots 2, 0 and 2.
 reference::PackedBatch oddBatch();
 
 /// Reproducible values for the operands of a case, integers included.

@@ -29,10 +29,13 @@ static void spread(const std::vector<int32_t> &offsets,
 }
 
 PackedBatch::PackedBatch(const std::vector<int32_t> &rows,
-                         const std::vector<int32_t> &segments) {
+                         const std::vector<int32_t> &segments,
+                         const std::vector<int32_t> &slots) {
   spread(rows, rowBegin, rowEnd);
   spread(segments, segmentBegin, segmentEnd);
-  slot.assign(rowBegin.size(), 0);
+  for (size_t i = 0; i + 1 < rows.size(); ++i)
+    slot.insert(slot.end(), rows[i + 1] - rows[i],
+                slots.empty() ? 0 : slots[i]);
 }
 
 rt::Batch PackedBatch::view() const {
@@ -99,6 +102,8 @@ private:
 
 /// Rounds to the nearest value of a narrower float type, ties to even.
 static double roundTo(double value, mlir::Type type) {
+  if (type.isInteger())
+    return std::nearbyint(value); // ties to even, the default mode
   llvm::APFloat number(value);
   bool loses = false;
   number.convert(mlir::cast<mlir::FloatType>(type).getFloatSemantics(),
@@ -322,6 +327,14 @@ std::optional<Tensor> Evaluator::reduction(mlir::Operation *op) {
         return matmul(in(op, 0), in(op, 1), o.getTransposeA(),
                       o.getTransposeB());
       })
+      .Case<GroupedMatmulOp>([&](GroupedMatmulOp o) {
+        return groupedMatmul(in(op, 0), in(op, 1), o.getTransposeW(), batch);
+      })
+      .Case<GroupedOuterOp>([&](GroupedOuterOp o) {
+        return groupedOuter(in(op, 0), in(op, 1),
+                            shapeOf(o.getType()).front(), batch);
+      })
+      .Case<SiteOp>([&](auto) { return in(op, 1); })
       .Case<RotateOp>(
           [&](auto) { return rotate(in(op, 0), in(op, 1), in(op, 2)); })
       .Default([](auto) { return Result(); });

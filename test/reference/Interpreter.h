@@ -23,11 +23,13 @@
 namespace pg::reference {
 
 /// A packed batch that owns its tables. Rows and segments are offset lists
-/// {0, ..., N}; a row start is also a segment start.
+/// {0, ..., N}; a row start is also a segment start; `slots` has one adapter
+/// slot per row, or none for slot 0 everywhere.
 class PackedBatch {
 public:
   PackedBatch(const std::vector<int32_t> &rows,
-              const std::vector<int32_t> &segments);
+              const std::vector<int32_t> &segments,
+              const std::vector<int32_t> &slots = {});
   /// One row that is one segment.
   explicit PackedBatch(int32_t tokens)
       : PackedBatch({0, tokens}, {0, tokens}) {}

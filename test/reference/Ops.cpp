@@ -236,6 +236,32 @@ Tensor reference::matmul(const Tensor &a, const Tensor &b, bool transposeA,
   return y;
 }
 
+Tensor reference::groupedMatmul(const Tensor &x, const Tensor &w,
+                                bool transposeW, const rt::Batch &batch) {
+  int64_t depth = x.shape[1], width = w.shape[transposeW ? 1 : 2];
+  Tensor y({x.shape[0], width});
+  for (int64_t t = 0; t < batch.numTokens; ++t)
+    for (int64_t m = 0; m < width; ++m)
+      for (int64_t k = 0; k < depth; ++k) {
+        int64_t element = transposeW ? m * depth + k : k * width + m;
+        y[t * width + m] += x[t * depth + k] *
+                            w[batch.slot[t] * depth * width + element];
+      }
+  return y;
+}
+
+Tensor reference::groupedOuter(const Tensor &a, const Tensor &b, int64_t slots,
+                               const rt::Batch &batch) {
+  int64_t height = a.shape[1], width = b.shape[1];
+  Tensor y({slots, height, width});
+  for (int64_t t = 0; t < batch.numTokens; ++t)
+    for (int64_t m = 0; m < height; ++m)
+      for (int64_t k = 0; k < width; ++k)
+        y[(batch.slot[t] * height + m) * width + k] +=
+            a[t * height + m] * b[t * width + k];
+  return y;
+}
+
 //===----------------------------------------------------------------------===//
 // Attention
 //===----------------------------------------------------------------------===//

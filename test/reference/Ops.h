@@ -53,6 +53,12 @@ Tensor rmsNorm(const Tensor &x, double eps);
 // Products.
 Tensor matmul(const Tensor &a, const Tensor &b, bool transposeA,
               bool transposeB);
+/// Each token times w[slot], [K, M] or [M, K] transposed.
+Tensor groupedMatmul(const Tensor &x, const Tensor &w, bool transposeW,
+                     const rt::Batch &batch);
+/// Per slot, the sum over its tokens of a_t (outer) b_t.
+Tensor groupedOuter(const Tensor &a, const Tensor &b, int64_t slots,
+                    const rt::Batch &batch);
 
 // Attention.
 Tensor rotate(const Tensor &x, const Tensor &cosine, const Tensor &sine);

@@ -5,7 +5,7 @@
     PG_STRESS_CASES=200 ctest --test-dir build -R stress        a long run
 
 A case is a shipped model with random sizes, options, rows and segments. Checked of each: the same bits from two
-runs, from one and two threads, with poisoned memory and under a memory limit; f32 near f64; the gradient against
+runs, from one and two threads, with poisoned memory and under a memory limit; f32 and bf16 near f64; the gradient against
 central differences in f64; with --levels also x86-64-v2 and -v3 near the machine's own level. The first wrong case
 is printed as the commands that show it again.
 """
@@ -50,6 +50,11 @@ MODELS = [
     ("pr1855", GATED),
     ("pr1934", GATED),
 ]
+
+
+# A wrong program is off by as much as the values themselves; roundings of 2^-9 pass up to five layers of random
+# weights, and a gradient may nearly cancel.
+NARROW = {"score": 0.2, "grad": 0.6}
 
 
 class Failed(Exception):
@@ -208,6 +213,7 @@ def check(case, levels):
         limit = int(least[1])
         limited = case.compile("limited.pgx", "--memory-limit", str(limit))
     double = case.compile("double.pgx", "--precision", "f64")
+    narrow = case.compile("narrow.pgx", "--precision", "bf16")
     rows = ["--logits-rows", ",".join(str(case.random.randrange(case.targets)) for _ in range(3))]
     for verb, extra in (("score", rows), ("grad", [])):
         one = case.pgrun(verb, base, f"{verb}.one", "--threads", "1", *phase, *extra)
@@ -217,6 +223,10 @@ def check(case, levels):
         same(one, case.pgrun(verb, limited, f"{verb}.limited", "--poison", *phase, *extra), f"{verb} under {limit} bytes")
         exact = case.pgrun(verb, double, f"{verb}.double", *phase, *extra)
         near(one, exact, 5e-4, f"f32 against f64, {verb}")
+        rounded = case.pgrun(verb, narrow, f"{verb}.narrow", "--threads", "1", *phase, *extra)
+        same(rounded, case.pgrun(verb, narrow, f"{verb}.narrow2", "--threads", "2", "--poison", *phase, *extra),
+             f"{verb} in bf16 on two threads in poisoned memory")
+        near(rounded, exact, NARROW[verb], f"bf16 against f64, {verb}")
         for level in levels:
             other = case.compile(f"{level}.pgx", "--target", f"cpu:{level}") if verb == "score" else case.path(f"{level}.pgx")
             near(case.pgrun(verb, other, f"{verb}.{level}", "--poison", *phase, *extra), one, 5e-4, f"{verb} on {level}")

@@ -28,7 +28,7 @@ def walk(schema, path):
         programs.expect(name in schema.get("properties", {}), f"{path} requires {name}, which it does not describe")
 
 
-for kind in ("model", "block", "recipe", "optimizer"):
+for kind in ("model", "block", "recipe", "optimizer", "quantiser"):
     schema = json.loads(programs.call([programs.PGC, "schema", kind])[0])
     programs.expect_in("json-schema.org/draft/2020-12", schema["$schema"])
     programs.expect(schema["type"] == "object" and schema["additionalProperties"] is False, f"{kind}: closed keys")

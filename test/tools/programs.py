@@ -41,6 +41,12 @@ PACKAGES = {
     # Widths that are no multiple of a vector, and products small enough to be decomposed into sums.
     "narrow": [f"{MODELS}/pr1693.model.yaml", "--max-tokens", "256"]
     + sets("dims.D=32 dims.V=96 dims.L=6 dims.H=4 dims.G=2 options.rope_features=4".split()),
+    # Other programs of one graph: moments of inputs, and adapters for three documents side by side.
+    "adapted": [f"{MODELS}/pr1693.model.yaml", "--recipe", f"{MODELS}/recipes/pr1693-adapt.recipe.yaml",
+                "--programs", "score,calibrate,adapt", "--max-tokens", "96"]
+    + sets(_LOOPED + "dims.V=64 recipe.batch.micro_tokens=96 recipe.batch.step_tokens=96 recipe.batch.row_length=32 "
+           "recipe.eval.row_length=32 recipe.adapt.rank=3 recipe.adapt.slots=3 recipe.adapt.chunk=8 "
+           "recipe.adapt.window=32 recipe.adapt.optimizer.lr=0.02".split()),
     "trained": [f"{MODELS}/tiny/quickstart.model.yaml", "--recipe", f"{MODELS}/tiny/quickstart.recipe.yaml"]
     + sets(_LOOPED + [f"recipe.{item}" for item in _RECIPE]),
 }

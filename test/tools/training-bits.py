@@ -34,7 +34,8 @@ programs.expect([line["tokens"] for line in steps] == [256 * n for n in range(1,
 programs.expect(abs(steps[0]["loss"] - math.log(1024)) < 0.3, f"the first loss {steps[0]['loss']} is about ln V")
 programs.expect(all(line["grad_norm"] > 0 and line["tokens_per_second"] > 0 for line in steps), f"{steps}")
 events = [(line["event"], line.get("phase")) for line in lines if line["stage"] == "event"]
-programs.expect(events == [("phase", "plain"), ("phase", "looped"), ("end", None)], f"events {events}")
+programs.expect(events == [("start", None), ("phase", "plain"), ("phase", "looped"), ("checkpoint", None), ("end", None)],
+                f"events {events}")
 programs.expect(all("\n" not in json.dumps(line) and line["t"] >= 0 for line in lines), "lines carry a time")
 with open(first + "/config.json", encoding="utf-8") as file:
     config = json.load(file)
@@ -46,7 +47,7 @@ for run in ("resumed", "resumed-again"):
                    "--weights", first + "/weights.safetensors", "-q"])
 programs.same(f"{folder}/resumed/weights.safetensors", f"{folder}/resumed-again/weights.safetensors", "weights")
 
-# SIGTERM ends the run after the step, saves, and exits with 128 + 15; a second run in the folder is refused.
+# SIGTERM abandons the step, saves, and exits with 128 + 15; a second run in the folder is refused; --resume goes on.
 run = os.path.join(folder, "stopped")
 process = subprocess.Popen([programs.PGRUN, "train", package, "--data", data, "--run", run, "--steps", "1000000", "-q"],
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -65,3 +66,19 @@ saved = programs.read_safetensors(run + "/weights.safetensors")
 programs.expect(set(saved) == {item["name"] for item in programs.manifest(package)["parameters"]}, "saved names")
 with open(metrics, encoding="utf-8") as file:
     programs.expect(json.loads(file.readlines()[-1])["event"] == "interrupted", "the last line tells of the signal")
+
+# A run that is longer than the one that was stopped ends with the bits of one that never was.
+def continued(run):
+    return json.loads(programs.call([programs.PGRUN, "train", package, "--data", data, "--run", run, "--resume", "--json",
+                                     "-q", "--steps", "6"])[0])
+
+
+half = os.path.join(folder, "half")
+programs.call([programs.PGRUN, "train", package, "--data", data, "--run", half, "--steps", "6", "--set",
+               "checkpoint.every=2", "-q"])
+for suffix in (".json", ".safetensors"):
+    os.remove(f"{half}/checkpoints/step-00000006{suffix}")
+os.remove(half + "/weights.safetensors")
+programs.expect(continued(half)["resumed_from"] == 4, "the checkpoint of step 4")
+programs.same(first + "/weights.safetensors", half + "/weights.safetensors", "weights")
+programs.expect(continued(half)["resumed_from"] == 6, "a finished run has nothing to do")

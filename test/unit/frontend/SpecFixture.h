@@ -50,4 +50,9 @@ int occurrences(const std::string &text, const std::string &part);
       << "expected: " << (part) << "\ngot:\n"                                  \
       << (text)
 
+#define EXPECT_LACKS(text, part)                                               \
+  EXPECT_EQ((text).find(part), std::string::npos)                              \
+      << "not expected: " << (part) << "\ngot:\n"                              \
+      << (text)
+
 #endif // PG_TEST_UNIT_FRONTEND_SPECFIXTURE_H

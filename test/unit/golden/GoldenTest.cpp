@@ -66,6 +66,56 @@ TEST(CaseMap, RefusesAValueWithoutTranslation) {
             std::string::npos);
 }
 
+TEST(MapFile, TranslatesTextsPatternsAndListItems) {
+  rt::Json spec = parse(R"({"betas": [0.8, 0.9], "rule": "scale max(m/15, 1/7); codes -8..7",
+                            "table": "the usual one", "list": [[1, 2]]})");
+  std::string problems;
+  EXPECT_EQ(*lookUp(spec, "betas.1"), 0.9);
+  EXPECT_EQ(lookUp(spec, "betas.2"), nullptr);
+  EXPECT_EQ(lookUp(spec, "betas.x"), nullptr);
+  MapRule low{"rule", "", "low", "codes (-?[0-9]+)\\.\\.", {}, {}, "", false};
+  EXPECT_EQ(translate(low, lookUp(spec, "rule"), problems), "-8");
+  MapRule table{"table", "", "table", "", {{"the usual one", "[[3]]"}}, {}, "", false};
+  EXPECT_EQ(translate(table, lookUp(spec, "table"), problems), "[[3]]");
+  // A table in full needs no translation.
+  EXPECT_EQ(translate(table, lookUp(spec, "list"), problems), "[[1,2]]");
+  EXPECT_EQ(problems, "");
+  EXPECT_FALSE(translate(table, lookUp(spec, "rule"), problems));
+  EXPECT_NE(problems.find("no translation of table = scale"), std::string::npos);
+}
+
+/// Copies the case, changes one value of case.json, expects the message.
+static void expectRefused(const std::string &caseName, const char *from,
+                          const char *to, const char *message) {
+  fs::path folder = fs::path(testing::TempDir()) / "pg-golden-refused" / caseName;
+  fs::remove_all(folder.parent_path());
+  fs::create_directories(folder.parent_path());
+  fs::copy(fs::path(PG_GOLDEN_MAPS) / "cases" / caseName, folder);
+  auto text = rt::readFile((folder / "case.json").string());
+  ASSERT_TRUE(text.isOk());
+  size_t at = text->find(from);
+  ASSERT_NE(at, std::string::npos);
+  text->replace(at, std::string(from).size(), to);
+  ASSERT_TRUE(rt::writeFileAtomic((folder / "case.json").string(), *text).isOk());
+  std::string log = (folder.parent_path() / "log").string();
+  EXPECT_FALSE(runProcess({PG_GOLDEN_TOOL, folder.parent_path().string()}, log).isOk());
+  auto said = rt::readFile(log);
+  ASSERT_TRUE(said.isOk());
+  EXPECT_NE(said->find(message), std::string::npos) << *said;
+}
+
+TEST(Runner, RefusesOptimizerSettingsItDoesNotKnow) {
+  expectRefused("opt-adamw-1232", "\"eps\": 1e-08", "\"amsgrad\": true",
+                "no rule for amsgrad = true");
+  expectRefused("qat", "codes -32..31", "code book", "no translation of rule");
+}
+
+TEST(Runner, SettingsOfOptimizerCasesReachTheProgram) {
+  expectRefused("opt-adam-baseline", "\"eps\": 1e-08", "\"eps\": 1e-02",
+                "FAIL  opt-adam-baseline");
+  expectRefused("qat", "rowmax/31, 1/31", "rowmax/15, 1/15", "FAIL  qat");
+}
+
 TEST(Compare, SeesNaNSizesAndZeroNorms) {
   EXPECT_TRUE(std::isnan(maxAbsDifference({1, NAN, 3}, {1, 2, 3})));
   EXPECT_TRUE(std::isinf(maxAbsDifference({1}, {1, 2})));

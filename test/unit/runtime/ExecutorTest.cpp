@@ -4,6 +4,7 @@
 #include "runtime/eval/Generate.h"
 #include "runtime/eval/Score.h"
 #include "runtime/data/TokenShards.h"
+#include "runtime/device/cpu/CpuCode.h"
 #include "runtime/train/Initialise.h"
 
 #include <cmath>
@@ -51,7 +52,7 @@ TEST(Executor, TablesReachTheKernel) {
   int entry = executor->findEntry("where@plain");
   ASSERT_TRUE(runBatch(*executor, entry, batch).isOk());
   double where[4];
-  readOutput(*executor, entry, "where", 4, where);
+  ASSERT_TRUE(readOutput(*executor, entry, "where", 4, where).isOk());
   EXPECT_EQ(where[0], 0 + 0 + 300 + 0 + 10000);
   EXPECT_EQ(where[2], 2 + 0 + 300 + 1000 + 30000);
   EXPECT_EQ(where[3], 0 + 30 + 400 + 3000 + 40000);
@@ -70,7 +71,7 @@ TEST(Executor, UnknownPhaseListsTheKnown) {
   auto executor = fakeExecutor();
   EXPECT_EQ(findRole(*executor, "score", "lat").status().message(),
             "the package has no phase 'lat' for 'score', it has: plain, late");
-  EXPECT_EQ(findRole(*executor, "calibrate", "").status().message(), "the package has no program 'calibrate'");
+  EXPECT_EQ(findRole(*executor, "calibrate", "").status().message(), "the package has no program 'calibrate'; compile it with --programs calibrate");
 }
 
 TEST(Executor, GradientOfTheMeanMatchesDifferences) {

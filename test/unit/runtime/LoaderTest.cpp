@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 #include "FakePackage.h"
 #include "runtime/data/Loader.h"
+#include "runtime/data/Prefetcher.h"
 #include "runtime/data/TokenShards.h"
 #include "runtime/support/File.h"
 #include "runtime/weights/Safetensors.h"
@@ -26,16 +27,27 @@ std::vector<int64_t> widen(const std::vector<int32_t> &values) { return {values.
 void compare(bool documents, int world) {
   auto file = SafetensorsFile::read(kFolder + "/io.safetensors");
   ASSERT_TRUE(file.isOk()) << file.status().message();
+  ShardSetOptions shards;
+  auto set = ShardSet::open(kFolder, "train_*.bin", shards);
+  ASSERT_TRUE(set.isOk()) << set.status().message();
   LoaderOptions options;
   options.documents = documents;
-  options.maxSegment = documents ? 20 : 0;
   options.spanTokens = 64;
-  options.spansPerTake = documents ? world : 1;
-  options.rowLength = documents ? 64 : 32;
-  auto loader = Loader::open(*findShards(kFolder, "train_*.bin"), options);
+  options.spansPerTake = world;
+  int64_t rowLength = documents ? 64 : 32;
+  auto loader = Loader::open(std::move(*set), options);
   ASSERT_TRUE(loader.isOk()) << loader.status().message();
+  // The same batches arrive through the thread that reads ahead, and after a seek to any take.
+  Prefetcher ahead(std::move(*loader), 64, world);
   int compared = 0;
-  for (int batch = 0;; ++batch)
+  for (int batch = 0;; ++batch) {
+    auto step = ahead.next();
+    ASSERT_TRUE(step.isOk()) << step.status().message();
+    if (batch == 1) {
+      ASSERT_TRUE(ahead.seek((*step)->before).isOk());
+      step = ahead.next();
+      ASSERT_TRUE(step.isOk());
+    }
     for (int rank = 0; rank < world; ++rank) {
       std::string prefix = std::string(documents ? "packed" : "stream") + ".world" + std::to_string(world) + ".rank" +
                            std::to_string(rank) + ".batch" + std::to_string(batch) + ".";
@@ -44,26 +56,27 @@ void compare(bool documents, int world) {
         ASSERT_GE(compared, 4);
         return;
       }
-      auto rows = loader->next();
-      ASSERT_TRUE(rows.isOk()) << rows.status().message();
-      std::vector<int64_t> tokens, targets;
-      for (const TokenRow &row : *rows) {
-        for (int64_t value : widen(row.tokens))
-          tokens.push_back(value);
-        for (int64_t value : widen(row.targets))
-          targets.push_back(value);
-      }
-      EXPECT_EQ(tokens, inputs) << prefix;
+      BatchTables tables;
+      const int32_t *span = (*step)->spans.data() + rank * 65;
+      for (int64_t at = 0; at < 64; at += rowLength)
+        tables.addSpan(span + at, rowLength, documents ? 1 : -1, documents ? 20 : 0);
+      EXPECT_EQ(widen(tables.tokens), inputs) << prefix;
       if (documents) {
-        std::vector<int64_t> offsets = widen((*rows)[0].segmentStarts);
+        std::vector<int64_t> offsets;
+        Batch view = tables.view();
+        for (int32_t i = 0; i < 64; i = view.segmentEnd[i]) {
+          EXPECT_EQ(view.segmentBegin[i], i);
+          offsets.push_back(i);
+        }
         offsets.push_back(64);
         EXPECT_EQ(offsets, integers(*file, prefix + "cu_seqlens")) << prefix;
-        EXPECT_EQ(targets.back(), integers(*file, prefix + "last_target")[0]) << prefix;
+        EXPECT_EQ(tables.targets.back(), integers(*file, prefix + "last_target")[0]) << prefix;
       } else {
-        EXPECT_EQ(targets, integers(*file, prefix + "targets")) << prefix;
+        EXPECT_EQ(widen(tables.targets), integers(*file, prefix + "targets")) << prefix;
       }
       ++compared;
     }
+  }
 }
 
 TEST(Loader, PackedBatchesOfTheSeedSystem) {
@@ -89,12 +102,84 @@ TEST(Loader, TooLittleDataIsAnError) {
   spill(folder + "/x_train_0.bin", serialiseShard(patternTokens(20)));
   LoaderOptions options;
   options.documents = true;
-  options.spanTokens = options.rowLength = 64;
-  auto loader = Loader::open(*findShards(folder, "*_train_*.bin"), options);
+  options.spanTokens = 64;
+  auto loader = Loader::open(*ShardSet::open(folder, "*_train_*.bin", {}), options);
   ASSERT_TRUE(loader.isOk());
-  auto rows = loader->next();
-  EXPECT_EQ(rows.status().code(), Code::Invalid);
-  EXPECT_NE(rows.status().message().find("holds the 65 tokens of one step"), std::string::npos);
+  int32_t span[65];
+  Status status = loader->next(span);
+  EXPECT_EQ(status.code(), Code::Invalid);
+  EXPECT_NE(status.message().find("holds the 65 tokens of one take"), std::string::npos);
+  Prefetcher ahead(std::move(*loader), 64, 1);
+  EXPECT_EQ(ahead.next().status().code(), Code::Invalid);
+}
+
+TEST(Loader, StreamGoesOnAcrossShardsAndWraps) {
+  std::string folder = testFolder();
+  spill(folder + "/t_0.bin", serialiseShard({10, 11, 12}));
+  spill(folder + "/t_1.bin", serialiseShard({20, 21}));
+  LoaderOptions options;
+  options.spanTokens = 3;
+  auto loader = Loader::open(*ShardSet::open(folder, "t_*.bin", {}), options);
+  ASSERT_TRUE(loader.isOk());
+  int32_t span[4];
+  ASSERT_TRUE(loader->next(span).isOk());
+  EXPECT_EQ(std::vector<int32_t>(span, span + 4), (std::vector<int32_t>{10, 11, 12, 20}));
+  EXPECT_EQ(loader->position(), (LoaderPosition{1, 1, 0}));
+  ASSERT_TRUE(loader->next(span).isOk());
+  EXPECT_EQ(std::vector<int32_t>(span, span + 4), (std::vector<int32_t>{21, 10, 11, 12}));
+  EXPECT_EQ(loader->position(), (LoaderPosition{0, 3, 1}));
+  EXPECT_EQ(loader->seek({2, 0, 0}).code(), Code::Corrupt);
+  EXPECT_EQ(loader->seek({0, 4, 0}).code(), Code::Corrupt);
+  ASSERT_TRUE(loader->seek({1, 1, 0}).isOk());
+  ASSERT_TRUE(loader->next(span).isOk());
+  EXPECT_EQ(span[0], 21);
+}
+
+TEST(ShardSet, AllProblemsBeforeTheRun) {
+  std::string folder = testFolder();
+  for (const char *name : {"t_000.bin", "t_001.bin", "t_004.bin"})
+    spill(folder + "/" + name, serialiseShard({1, 2, 3}));
+  spill(folder + "/t_005.bin", serialiseShard({1, 2, 3}).substr(0, 1028));
+  spill(folder + "/t_006.bin", serialiseShard({1, 9, 3}));
+  ShardSetOptions options;
+  options.vocabulary = 8;
+  Status status = ShardSet::open(folder, "t_*.bin", options).status();
+  EXPECT_EQ(status.code(), Code::Corrupt); // of the first problem
+  for (const char *part : {"t_005.bin': has 1028 bytes, a count of 3 tokens needs 1030",
+                           "t_006.bin': token 9 at position 1 is outside the vocabulary of 8", "2 missing between them"})
+    EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
+  spill(folder + "/t_005.bin", serialiseShard({1, 2, 3}));
+  options.checkTokens = false;
+  EXPECT_NE(ShardSet::open(folder, "t_*.bin", options).status().message().find("data.allow_gaps"), std::string::npos);
+  options.allowGaps = true;
+  auto set = ShardSet::open(folder, "t_*.bin", options);
+  ASSERT_TRUE(set.isOk()) << set.status().message();
+  EXPECT_EQ(set->totalTokens(), 15);
+  std::vector<uint16_t> tokens;
+  EXPECT_EQ(set->load(4, tokens).code(), Code::Invalid); // checked when it is opened instead
+}
+
+TEST(ShardSet, AShardThatChangesDuringTheRunIsAnError) {
+  std::string folder = testFolder();
+  spill(folder + "/t_0.bin", serialiseShard({1, 2, 3}));
+  spill(folder + "/t_1.bin", serialiseShard({4, 5, 6}));
+  auto set = ShardSet::open(folder, "t_*.bin", {});
+  ASSERT_TRUE(set.isOk());
+  std::vector<uint16_t> tokens;
+  ASSERT_TRUE(set->load(1, tokens).isOk());
+  EXPECT_EQ(tokens, (std::vector<uint16_t>{4, 5, 6}));
+  spill(folder + "/t_1.bin", serialiseShard({4, 5}));
+  EXPECT_EQ(set->load(1, tokens).message(), "shard '" + folder + "/t_1.bin' was changed after the run began");
+  ASSERT_TRUE(removeFile(folder + "/t_1.bin").isOk());
+  EXPECT_EQ(set->load(1, tokens).code(), Code::Io);
+  // Contents count for the identity, folder and time do not.
+  std::string other = folder + "/copy";
+  ASSERT_TRUE(makeFolder(other).isOk());
+  spill(other + "/t_0.bin", serialiseShard({1, 2, 3}));
+  spill(other + "/t_1.bin", serialiseShard({4, 5, 6}));
+  EXPECT_EQ(ShardSet::open(other, "t_*.bin", {})->fingerprint(), set->fingerprint());
+  spill(other + "/t_1.bin", serialiseShard({4, 6, 5}));
+  EXPECT_NE(ShardSet::open(other, "t_*.bin", {})->fingerprint(), set->fingerprint());
 }
 
 TEST(BatchTables, RowsAndSegmentsPerToken) {

@@ -60,9 +60,10 @@ TEST(Package, EveryFlippedBitIsCorrupt) {
 
 TEST(Package, AnotherVersionSaysRecompile) {
   std::string bytes = serialise(smallPackage());
-  bytes[8] = 2;
+  bytes[8] = 99;
   EXPECT_EQ(parsePackage(bytes).status().message(),
-            "package version 2, this program reads version 1; recompile with pgc");
+            "package version 99, this program reads version " + std::to_string(kPackageVersion) +
+                "; recompile with pgc");
   EXPECT_EQ(parsePackage("hello").status().message(), "not a package (bad magic)");
 }
 
@@ -102,6 +103,29 @@ TEST(Package, ReferencesAreChecked) {
   package = smallPackage();
   package.precision = "f16";
   expectCorrupt(package, "unknown precision 'f16'");
+}
+
+TEST(Package, AdaptersHaveOneNumberOfSlots) {
+  Package package = smallPackage();
+  State adapter;
+  adapter.name = "adapter.q.0.a";
+  adapter.role = "adapter";
+  adapter.shape = {3, 2, 4};
+  adapter.draw = {"uniform", {{"low", -0.5}, {"high", 0.5}}};
+  package.states.push_back(adapter);
+  auto read = parsePackage(serialise(package));
+  ASSERT_TRUE(read.isOk()) << read.status().message();
+  EXPECT_EQ(read->states.back().draw.kind, "uniform");
+  EXPECT_EQ(read->states.back().draw.numbers.at("high"), 0.5);
+
+  adapter.name = "adapter.q.1.a";
+  adapter.shape = {2, 2, 4};
+  package.states.push_back(adapter);
+  expectCorrupt(package, "adapter 'adapter.q.1.a' expects the shape [slots, ., .] with the slots of the others");
+  package.states.back().shape = {3, 8};
+  expectCorrupt(package, "adapter 'adapter.q.1.a' expects the shape");
+  package.states.back().role = "optimizer";
+  expectCorrupt(package, "of role 'optimizer' is drawn; only adapters are");
 }
 
 TEST(Package, SizesMayNotOverflow) {

@@ -79,7 +79,7 @@ TEST_F(PgrunTest, TrainThenInfoBenchAndOverrides) {
   ASSERT_TRUE(result.isOk()) << out;
   EXPECT_EQ((*result)["steps"], 5);
   EXPECT_TRUE(SafetensorsFile::read((*result)["weights"].get<std::string>()).isOk());
-  EXPECT_EQ(run("train " + package + " --data " + folder + " --run " + folder + "/run --set schedule.stepps=5"), 2);
+  EXPECT_EQ(run("train " + package + " --data " + folder + " --run " + folder + "/other --set schedule.stepps=5"), 2);
   EXPECT_NE(err.find("did you mean 'schedule.steps'?"), std::string::npos);
   ASSERT_EQ(run("info " + package + " --json"), 0);
   EXPECT_EQ((*parseJson(out))["parameters"], 64);
@@ -134,8 +134,15 @@ TEST_F(PgrunTest, ExitCodesOfBadFiles) {
     EXPECT_EQ(run("score " + package + " --weights " + weights + " --tokens " + INPUTS + "/malformed/" + name +
                   ".bin -o x"), 5) << name << err;
   EXPECT_EQ(run("score " + package + " --weights " + weights + " --tokens " + INPUTS + "/malformed/token-beyond.bin -o x"), 1);
-  for (const char *name : {"wrong-version", "section-outside", "section-count", "bad-manifest", "flipped-hash", "no-manifest"})
+  // With the reason, so that no other fault answers first.
+  const std::pair<const char *, const char *> packages[] = {
+      {"wrong-version", "recompile with pgc"},       {"section-outside", "does not lie inside the file"},
+      {"section-count", "sections, at most"},        {"bad-manifest", "manifest"},
+      {"flipped-hash", "checksum of the header"},    {"no-manifest", "section 'manifest' is missing"}};
+  for (auto [name, reason] : packages) {
     EXPECT_EQ(run(std::string("info ") + INPUTS + "/malformed/" + name + ".pgx"), 5) << name << err;
+    EXPECT_NE(err.find(reason), std::string::npos) << name << ": " << err;
+  }
 }
 
 } // namespace

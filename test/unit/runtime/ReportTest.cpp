@@ -2,10 +2,11 @@
 #include "FakePackage.h"
 #include "runtime/report/ByteLedger.h"
 #include "runtime/report/Environment.h"
-#include "runtime/report/MetricsLine.h"
+#include "runtime/report/MetricsReader.h"
 #include "runtime/report/ProgressText.h"
 #include "runtime/report/Statistics.h"
 #include "runtime/report/TensorBoard.h"
+#include "runtime/support/JsonLine.h"
 #include "runtime/support/Random.h"
 #include "runtime/support/Sha256.h"
 
@@ -25,52 +26,7 @@ std::string hex(std::string_view bytes) {
 
 // --- metrics.jsonl
 
-TEST(MetricsLine, NumbersReadBackEqualAndNonFiniteOnesAreStrings) {
-  std::string line = MetricsLine("runs/\"a\"\xff", 1.23456, 7, "train")
-                         .real("loss", 0.1)
-                         .real("third", 1.0 / 3.0)
-                         .real32("third32", 1.0f / 3.0f)
-                         .real("bad", NAN)
-                         .real("worse", -INFINITY)
-                         .rounded("rate", 1234.567, 1)
-                         .rounded("no_rate", INFINITY, 1)
-                         .integer("tokens", int64_t(1) << 60)
-                         .str();
-  EXPECT_EQ(line, "{\"run\":\"runs/\\\"a\\\"\xEF\xBF\xBD\",\"t\":1.235,\"step\":7,\"stage\":\"train\",\"loss\":0.1,"
-                  "\"third\":0.3333333333333333,\"third32\":0.33333334,\"bad\":\"nan\",\"worse\":\"-inf\","
-                  "\"rate\":1234.6,\"no_rate\":\"inf\",\"tokens\":1152921504606846976}");
-  auto read = parseJson(line);
-  ASSERT_TRUE(read.isOk()) << read.status().message();
-  EXPECT_EQ((*read)["third"].get<double>(), 1.0 / 3.0);
-  EXPECT_EQ(float((*read)["third32"].get<double>()), 1.0f / 3.0f);
-  double number = 0;
-  EXPECT_TRUE(readNumber((*read)["bad"], number) && std::isnan(number));
-  EXPECT_TRUE(readNumber((*read)["worse"], number) && number == -INFINITY);
-}
-
-TEST(MetricsLine, NoFloatNeedsMoreThanNineDigitsNoDoubleMoreThanSeventeen) {
-  Random random(11, "digits");
-  auto digits = [](const std::string &line) {
-    size_t colon = line.rfind(':'), count = 0;
-    for (size_t i = colon; i < line.size() && line[i] != 'e'; ++i)
-      count += isdigit(line[i]) != 0;
-    size_t first = line.find_first_of("123456789", colon);
-    for (size_t i = colon; i < first; ++i)
-      count -= line[i] == '0';
-    return count;
-  };
-  for (int i = 0; i < 2000; ++i) {
-    double value = random.normal(uint64_t(i));
-    std::string line = MetricsLine("r", 0, 0, "s").real("x", value).str();
-    EXPECT_EQ((*parseJson(line))["x"].get<double>(), value);
-    EXPECT_LE(digits(line), 17u) << line;
-    line = MetricsLine("r", 0, 0, "s").real32("x", float(value)).str();
-    EXPECT_EQ(float((*parseJson(line))["x"].get<double>()), float(value));
-    EXPECT_LE(digits(line), 9u) << line;
-  }
-}
-
-TEST(MetricsLine, TornLastLineIsLeftOutAnyOtherIsAnError) {
+TEST(MetricsReader, TornLastLineIsLeftOutAnyOtherIsAnError) {
   auto read = parseMetrics("{\"step\":1}\n{\"step\":2}\n{\"ste");
   ASSERT_TRUE(read.isOk());
   EXPECT_EQ(read->size(), 2u);
@@ -82,6 +38,20 @@ TEST(MetricsLine, TornLastLineIsLeftOutAnyOtherIsAnError) {
   EXPECT_EQ(broken.status().code(), Code::Corrupt);
   EXPECT_EQ(broken.status().message(), "line 2: expected a JSON object");
   EXPECT_EQ(parseMetrics("{\"a\":1,\"a\":2}\n{}\n").status().code(), Code::Corrupt);
+}
+
+TEST(JsonLine, DoublesReadBackEqualInAtMostSeventeenDigits) {
+  Random random(11, "digits");
+  JsonLine line;
+  for (int i = 0; i < 2000; ++i) {
+    double value = random.normal(uint64_t(i));
+    std::string text(line.begin().add("x", value).end());
+    EXPECT_EQ((*parseJson(text))["x"].get<double>(), value);
+    size_t digits = 0, first = text.find_first_of("123456789");
+    for (size_t at = first; at < text.size() && text[at] != 'e'; ++at)
+      digits += isdigit(text[at]) != 0;
+    EXPECT_LE(digits, 17u) << text;
+  }
 }
 
 // --- progress

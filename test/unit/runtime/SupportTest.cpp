@@ -111,17 +111,6 @@ TEST(ThreadPool, EveryItemOnceForAllShapes) {
       }
 }
 
-TEST(Schedule, WarmdownAsInTheSeedSystem) { // golden/schedules pr1693: fall over the last 0.75, floor 0
-  Schedule schedule{0, 0.75, 0.0};
-  EXPECT_EQ(schedule.multiplier(0.2499, 5), 1.0);
-  EXPECT_NEAR(schedule.multiplier(0.2501, 5), 0.9998666666666667, 1e-9);
-  EXPECT_NEAR(schedule.multiplier(0.625, 5), 0.5, 1e-9);
-  EXPECT_EQ(schedule.multiplier(1.0, 5), 0.0);
-  Schedule floor{4, 0.75, 0.1};
-  EXPECT_NEAR(floor.multiplier(0.975, 50), 0.1, 1e-9);
-  EXPECT_EQ(floor.multiplier(0.0, 0), 0.25);          // first of four warm-up steps
-}
-
 TEST(Schedule, PhaseIsTheLastThatHasBegun) {
   std::vector<Phase> phases = {{"a", 0.0}, {"b", 0.35}};
   EXPECT_EQ(phaseAt(phases, 0.3499), 0);
@@ -140,8 +129,21 @@ TEST(Recipe, OverridesAreTypedAndNamesSuggested) {
   EXPECT_EQ(recipe.set("schedule.steps=1e3", "--set").message(),
             "--set schedule.steps: expected an integer, got '1e3'");
   EXPECT_EQ(recipe.set("clip.norm=nan", "--set").code(), Code::Usage);
-  EXPECT_EQ(*recipe.groupScalar("embed.decay"), 0.5);
-  EXPECT_EQ(recipe.groupScalar("embed.other").status().code(), Code::Invalid);
+  EXPECT_EQ(recipe.scalar("embed.decay")->at(100), 0.5);
+  EXPECT_EQ(recipe.scalar("embed.other").status().code(), Code::Invalid);
+  // A stored run's values with their origins; what differs is told.
+  Json stored = recipe.toJson();
+  stored["schedule.steps"]["value"] = 9;
+  stored["schedule.min_lr"] = {{"value", 0.25}, {"origin", "--set"}};
+  stored["from.another.version"] = {{"value", 1}, {"origin", "x"}};
+  Recipe later(fakePackage());
+  auto differences = later.adopt(stored);
+  ASSERT_TRUE(differences.isOk());
+  EXPECT_EQ(*differences, (std::vector<std::string>{"clip.norm: 0.3 (package: 0)", "schedule.min_lr: 0.25 (package: 0)",
+                                                    "schedule.steps: 9 (package: 20)"}));
+  EXPECT_EQ(later.toJson()["schedule.min_lr"]["origin"], "--set");
+  stored["schedule.steps"]["value"] = "many";
+  EXPECT_EQ(later.adopt(stored).status().code(), Code::Corrupt);
 }
 
 } // namespace

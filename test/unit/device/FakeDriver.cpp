@@ -1,0 +1,460 @@
+//===- FakeDriver.cpp - a CUDA driver that records, and runs host code late ------===//
+//
+// A shared object with the driver's three entry points, opened by the real
+// loader through PG_CUDA_DRIVER. Device memory is host memory. A module is a host
+// shared object: of emulated kernels (test/emulator: compileKernels), of plain
+// functions `fake_grid_NAME` that run a whole grid, or bytes that are no library,
+// whose launches are only recorded. Queued work runs as late as the interface
+// allows: when somebody waits. So a caller that reuses memory too early computes
+// rubbish.
+//
+// Set through the environment, read at every call: FAKE_CUDA_INIT (result of
+// cuInit), _VERSION, _DEVICES, _CAPABILITY ("90"), _MEMORY (bytes), _FAIL
+// ("cuLaunchKernel:3:700": the third call from now on gives 700), _ORDER (0 to 4:
+// the emulator's orders of threads; 5 to 9: the same with late copies).
+//
+//===----------------------------------------------------------------------===//
+#include "test/emulator/Emulator.h"
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <dlfcn.h>
+#include <elf.h>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <vector>
+
+namespace {
+
+using Launcher = void (*)(void **parameters, unsigned blocks, unsigned threads);
+
+struct FakeModule {
+  void *library = nullptr;
+  int file = -1;
+  std::unique_ptr<pg::emulator::Kernels> emulated;
+};
+struct FakeFunction {
+  std::string name;
+  Launcher run = nullptr;
+  const pg::emulator::Kernels *emulated = nullptr;
+  const unsigned *sizes = nullptr;
+};
+using Work = std::function<void()>;
+struct FakeGraph {
+  std::vector<Work> nodes;
+};
+struct FakeEvent {
+  bool done = true;
+};
+struct FakeStream {
+  std::deque<Work> queue;
+  bool capturing = false;
+  FakeGraph captured;
+};
+
+std::vector<std::string> journal;
+std::map<std::string, std::unique_ptr<FakeFunction>> functions;
+std::map<uintptr_t, size_t> memory;
+std::map<void *, FakeStream *> eventStreams;
+size_t usedBytes = 0;
+std::map<std::string, int> calls;
+bool isBroken = false;
+
+int numberOf(const char *variable, int otherwise) {
+  const char *text = std::getenv(variable);
+  return text && *text ? std::atoi(text) : otherwise;
+}
+size_t memoryBytes() {
+  const char *text = std::getenv("FAKE_CUDA_MEMORY");
+  return text && *text ? size_t(std::strtoull(text, nullptr, 10)) : size_t(1) << 34;
+}
+
+/// The planted failure of this call, or 0.
+int failure(const char *name) {
+  int count = ++calls[name];
+  const char *text = std::getenv("FAKE_CUDA_FAIL");
+  if (!text)
+    return 0;
+  std::string wanted(text);
+  size_t first = wanted.find(':'), second = wanted.find(':', first + 1);
+  if (wanted.substr(0, first) != name || count < std::atoi(wanted.c_str() + first + 1))
+    return 0;
+  return std::atoi(wanted.c_str() + second + 1);
+}
+#define FAIL_IF_PLANTED(name)                                                                                          \
+  if (int planted = failure(name))                                                                                     \
+  return planted
+
+void note(const std::string &line) { journal.push_back(line); }
+
+void enqueue(FakeStream *stream, Work work) {
+  if (stream->capturing)
+    stream->captured.nodes.push_back(std::move(work));
+  else
+    stream->queue.push_back(std::move(work));
+}
+void drain(FakeStream *stream) {
+  while (!stream->queue.empty()) {
+    Work work = std::move(stream->queue.front());
+    stream->queue.pop_front();
+    work();
+  }
+}
+
+int getErrorName(int result, const char **text) {
+  *text = result == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : result == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "CUDA_ERROR";
+  return 0;
+}
+int getErrorString(int result, const char **text) {
+  *text = result == 2 ? "out of memory" : result == 700 ? "an illegal memory access was encountered" : "an error";
+  return 0;
+}
+int deviceGetCount(int *count) {
+  *count = numberOf("FAKE_CUDA_DEVICES", 1);
+  return 0;
+}
+int deviceGet(int *device, int ordinal) {
+  *device = ordinal;
+  return 0;
+}
+int deviceGetName(char *name, int length, int device) {
+  std::snprintf(name, size_t(length), "Fake GPU %d", device);
+  return 0;
+}
+int deviceGetAttribute(int *value, int attribute, int) {
+  int capability = numberOf("FAKE_CUDA_CAPABILITY", 90);
+  *value = attribute == 75 ? capability / 10 : attribute == 76 ? capability % 10 : attribute == 97 ? 232448 : 132;
+  return 0;
+}
+int deviceTotalMem(size_t *bytes, int) {
+  *bytes = memoryBytes();
+  return 0;
+}
+int primaryContextRetain(void **context, int) {
+  static int object;
+  *context = &object;
+  return 0;
+}
+int primaryContextRelease(int) { return 0; }
+int contextSetCurrent(void *) { return 0; }
+int memGetInfo(size_t *free, size_t *total) {
+  *total = memoryBytes();
+  *free = *total - usedBytes;
+  return 0;
+}
+int memAlloc(unsigned long long *address, size_t bytes) {
+  FAIL_IF_PLANTED("cuMemAlloc");
+  if (usedBytes + bytes > memoryBytes())
+    return 2;
+  void *block = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  std::memset(block, 0xa5, bytes); // nobody may count on zeros
+  memory[uintptr_t(block)] = bytes;
+  usedBytes += bytes;
+  *address = uintptr_t(block);
+  return 0;
+}
+int memFree(unsigned long long address) {
+  auto found = memory.find(uintptr_t(address));
+  if (found == memory.end())
+    return 1;
+  usedBytes -= found->second;
+  memory.erase(found);
+  std::free(reinterpret_cast<void *>(uintptr_t(address)));
+  return 0;
+}
+int hostAlloc(void **block, size_t bytes, unsigned) {
+  FAIL_IF_PLANTED("cuMemHostAlloc");
+  *block = std::malloc(bytes);
+  return 0;
+}
+int hostFree(void *block) {
+  std::free(block);
+  return 0;
+}
+/// 1 (invalid value) when [address, address + bytes) is not device memory.
+bool isDevice(unsigned long long address, size_t bytes) {
+  auto found = memory.upper_bound(uintptr_t(address));
+  if (found == memory.begin())
+    return false;
+  --found;
+  return address + bytes <= found->first + found->second;
+}
+int copyToDevice(unsigned long long to, const void *from, size_t bytes, FakeStream *stream) {
+  FAIL_IF_PLANTED("cuMemcpyHtoDAsync");
+  if (!isDevice(to, bytes))
+    return 1;
+  note("copy to device " + std::to_string(bytes));
+  enqueue(stream, [=] { std::memcpy(reinterpret_cast<void *>(uintptr_t(to)), from, bytes); });
+  return 0;
+}
+int copyToHost(void *to, unsigned long long from, size_t bytes, FakeStream *stream) {
+  FAIL_IF_PLANTED("cuMemcpyDtoHAsync");
+  if (!isDevice(from, bytes))
+    return 1;
+  note("copy to host " + std::to_string(bytes));
+  enqueue(stream, [=] { std::memcpy(to, reinterpret_cast<void *>(uintptr_t(from)), bytes); });
+  return 0;
+}
+int copyInside(unsigned long long to, unsigned long long from, size_t bytes, FakeStream *stream) {
+  if (!isDevice(from, bytes) || !isDevice(to, bytes))
+    return 1;
+  note("copy inside " + std::to_string(bytes));
+  enqueue(stream, [=] {
+    std::memcpy(reinterpret_cast<void *>(uintptr_t(to)), reinterpret_cast<void *>(uintptr_t(from)), bytes);
+  });
+  return 0;
+}
+int fill(unsigned long long to, unsigned char byte, size_t bytes, FakeStream *stream) {
+  if (!isDevice(to, bytes))
+    return 1;
+  note("fill " + std::to_string(bytes));
+  enqueue(stream, [=] { std::memset(reinterpret_cast<void *>(uintptr_t(to)), byte, bytes); });
+  return 0;
+}
+int streamCreate(FakeStream **stream, unsigned) {
+  *stream = new FakeStream;
+  return 0;
+}
+int streamDestroy(FakeStream *stream) {
+  delete stream;
+  return 0;
+}
+int streamSynchronize(FakeStream *stream) {
+  FAIL_IF_PLANTED("cuStreamSynchronize");
+  drain(stream);
+  return isBroken ? 700 : 0;
+}
+int streamBeginCapture(FakeStream *stream, unsigned) {
+  note("begin capture");
+  stream->capturing = true;
+  stream->captured.nodes.clear();
+  return 0;
+}
+int streamEndCapture(FakeStream *stream, FakeGraph **graph) {
+  stream->capturing = false;
+  *graph = new FakeGraph(std::move(stream->captured));
+  note("end capture " + std::to_string((*graph)->nodes.size()));
+  return 0;
+}
+int graphInstantiate(FakeGraph **executable, FakeGraph *graph, unsigned long long) {
+  FAIL_IF_PLANTED("cuGraphInstantiateWithFlags");
+  *executable = new FakeGraph(*graph);
+  return 0;
+}
+int graphLaunch(FakeGraph *graph, FakeStream *stream) {
+  FAIL_IF_PLANTED("cuGraphLaunch");
+  note("graph launch " + std::to_string(graph->nodes.size()));
+  for (const Work &node : graph->nodes)
+    enqueue(stream, node);
+  return 0;
+}
+int graphDestroy(FakeGraph *graph) {
+  delete graph;
+  return 0;
+}
+int graphExecDestroy(FakeGraph *graph) {
+  delete graph;
+  return 0;
+}
+int eventCreate(FakeEvent **event, unsigned) {
+  *event = new FakeEvent;
+  return 0;
+}
+int eventDestroy(FakeEvent *event) {
+  delete event;
+  return 0;
+}
+int eventRecord(FakeEvent *event, FakeStream *stream) {
+  eventStreams[event] = stream;
+  event->done = false;
+  enqueue(stream, [event] { event->done = true; });
+  return 0;
+}
+int eventSynchronize(FakeEvent *event) {
+  if (!event->done)
+    drain(eventStreams[event]);
+  return 0;
+}
+int eventElapsedTime(float *milliseconds, FakeEvent *, FakeEvent *) {
+  *milliseconds = 0.5f;
+  return 0;
+}
+
+/// Bytes of an ELF file whose section table is at its end; 0 for other bytes.
+size_t elfBytes(const void *image) {
+  Elf64_Ehdr header;
+  std::memcpy(&header, image, 4);
+  if (std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
+    return 0;
+  std::memcpy(&header, image, sizeof header);
+  return header.e_shoff + size_t(header.e_shnum) * header.e_shentsize;
+}
+int moduleLoadData(FakeModule **module, const void *image) {
+  FAIL_IF_PLANTED("cuModuleLoadData");
+  auto made = std::make_unique<FakeModule>();
+  if (size_t bytes = elfBytes(image)) {
+    made->file = ::memfd_create("module", MFD_CLOEXEC);
+    if (::write(made->file, image, bytes) != ssize_t(bytes))
+      return 200;
+    std::string path = "/proc/self/fd/" + std::to_string(made->file);
+    made->library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!made->library) {
+      std::fprintf(stderr, "fake driver: %s\n", ::dlerror());
+      return 200;
+    }
+    if (::dlsym(made->library, "pg_emulator"))
+      made->emulated = std::make_unique<pg::emulator::Kernels>(made->library);
+  }
+  *module = made.release();
+  return 0;
+}
+int moduleUnload(FakeModule *module) {
+  if (module->library)
+    ::dlclose(module->library);
+  if (module->file >= 0)
+    ::close(module->file);
+  delete module;
+  return 0;
+}
+int moduleGetFunction(FakeFunction **function, FakeModule *module, const char *name) {
+  FAIL_IF_PLANTED("cuModuleGetFunction");
+  auto made = std::make_unique<FakeFunction>();
+  made->name = name;
+  if (module->library) {
+    made->run = reinterpret_cast<Launcher>(::dlsym(module->library, (std::string("fake_grid_") + name).c_str()));
+    made->emulated = module->emulated.get();
+    auto sizes = reinterpret_cast<const unsigned *(*)()>(
+        ::dlsym(module->library, (std::string("pg_sizes_") + name).c_str()));
+    if (!sizes || (!made->run && !made->emulated))
+      return 500;
+    made->sizes = sizes();
+  }
+  *function = made.get();
+  functions[std::string(name) + "@" + std::to_string(uintptr_t(made.get()))] = std::move(made);
+  return 0;
+}
+int functionSetAttribute(FakeFunction *function, int attribute, int value) {
+  note("attribute " + std::to_string(attribute) + " of " + function->name + " = " + std::to_string(value));
+  return 0;
+}
+/// A fault of an emulated kernel fails everything after it, as on a GPU.
+void emulate(const FakeFunction &function, const pg::emulator::Launch &launch) {
+  static const std::vector<pg::emulator::Schedule> schedules = pg::emulator::everySchedule();
+  auto &schedule = schedules[size_t(numberOf("FAKE_CUDA_ORDER", 0)) % schedules.size()];
+  std::string problem = function.emulated->run(function.name, launch, schedule);
+  if (problem.empty())
+    return;
+  std::fprintf(stderr, "fake driver: %s: %s\n", function.name.c_str(), problem.c_str());
+  isBroken = true;
+}
+
+int launchKernel(FakeFunction *function, unsigned gridX, unsigned, unsigned, unsigned blockX, unsigned, unsigned,
+                 unsigned sharedBytes, FakeStream *stream, void **parameters, void **) {
+  FAIL_IF_PLANTED("cuLaunchKernel");
+  note("launch " + function->name + " " + std::to_string(gridX) + "x" + std::to_string(blockX) +
+       (sharedBytes ? " shared " + std::to_string(sharedBytes) : ""));
+  if (!function->sizes) {
+    enqueue(stream, [] {});
+    return 0;
+  }
+  // Arguments are copied now, whatever the caller does with them later.
+  std::vector<std::vector<char>> values;
+  for (size_t i = 0; function->sizes[i]; ++i) {
+    auto *from = static_cast<const char *>(parameters[i]);
+    values.emplace_back(from, from + function->sizes[i]);
+  }
+  enqueue(stream, [=]() mutable {
+    std::vector<void *> pointers;
+    for (std::vector<char> &value : values)
+      pointers.push_back(value.data());
+    if (function->run)
+      function->run(pointers.data(), gridX, blockX);
+    else
+      emulate(*function, {int64_t(gridX), int(blockX), int64_t(sharedBytes), pointers.data()});
+  });
+  return 0;
+}
+
+const std::pair<const char *, void *> kTable[] = {
+#define ENTRY(name, function) {name, reinterpret_cast<void *>(function)}
+    ENTRY("cuGetErrorName", getErrorName),
+    ENTRY("cuGetErrorString", getErrorString),
+    ENTRY("cuDeviceGetCount", deviceGetCount),
+    ENTRY("cuDeviceGet", deviceGet),
+    ENTRY("cuDeviceGetName", deviceGetName),
+    ENTRY("cuDeviceGetAttribute", deviceGetAttribute),
+    ENTRY("cuDeviceTotalMem", deviceTotalMem),
+    ENTRY("cuDevicePrimaryCtxRetain", primaryContextRetain),
+    ENTRY("cuDevicePrimaryCtxRelease", primaryContextRelease),
+    ENTRY("cuCtxSetCurrent", contextSetCurrent),
+    ENTRY("cuMemGetInfo", memGetInfo),
+    ENTRY("cuMemAlloc", memAlloc),
+    ENTRY("cuMemFree", memFree),
+    ENTRY("cuMemHostAlloc", hostAlloc),
+    ENTRY("cuMemFreeHost", hostFree),
+    ENTRY("cuMemcpyHtoDAsync", copyToDevice),
+    ENTRY("cuMemcpyDtoHAsync", copyToHost),
+    ENTRY("cuMemcpyDtoDAsync", copyInside),
+    ENTRY("cuMemsetD8Async", fill),
+    ENTRY("cuStreamCreate", streamCreate),
+    ENTRY("cuStreamDestroy", streamDestroy),
+    ENTRY("cuStreamSynchronize", streamSynchronize),
+    ENTRY("cuStreamBeginCapture", streamBeginCapture),
+    ENTRY("cuStreamEndCapture", streamEndCapture),
+    ENTRY("cuGraphInstantiateWithFlags", graphInstantiate),
+    ENTRY("cuGraphLaunch", graphLaunch),
+    ENTRY("cuGraphDestroy", graphDestroy),
+    ENTRY("cuGraphExecDestroy", graphExecDestroy),
+    ENTRY("cuEventCreate", eventCreate),
+    ENTRY("cuEventDestroy", eventDestroy),
+    ENTRY("cuEventRecord", eventRecord),
+    ENTRY("cuEventSynchronize", eventSynchronize),
+    ENTRY("cuEventElapsedTime", eventElapsedTime),
+    ENTRY("cuModuleLoadData", moduleLoadData),
+    ENTRY("cuModuleUnload", moduleUnload),
+    ENTRY("cuModuleGetFunction", moduleGetFunction),
+    ENTRY("cuFuncSetAttribute", functionSetAttribute),
+    ENTRY("cuLaunchKernel", launchKernel),
+#undef ENTRY
+};
+
+} // namespace
+
+extern "C" {
+
+int cuInit(unsigned) { return numberOf("FAKE_CUDA_INIT", 0); }
+int cuDriverGetVersion(int *version) {
+  *version = numberOf("FAKE_CUDA_VERSION", 13000);
+  return 0;
+}
+int cuGetProcAddress_v2(const char *name, void **function, int, unsigned long long, int *) {
+  *function = nullptr;
+  const char *lacking = std::getenv("FAKE_CUDA_LACKS");
+  for (const auto &[known, address] : kTable)
+    if (std::strcmp(known, name) == 0 && !(lacking && std::strcmp(lacking, name) == 0))
+      *function = address;
+  return *function ? 0 : 500;
+}
+
+/// The journal since the last call, one line per event.
+const char *fakeJournal() {
+  static std::string text;
+  text.clear();
+  for (const std::string &line : journal)
+    text += line + "\n";
+  journal.clear();
+  return text.c_str();
+}
+/// Forgets how often each function was called, for FAKE_CUDA_FAIL.
+void fakeResetCalls() { calls.clear(); }
+/// Device memory not given back.
+size_t fakeUsedBytes() { return usedBytes; }
+
+} // extern "C"
