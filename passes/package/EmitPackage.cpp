@@ -10,6 +10,7 @@
 
 #include "dialect/Pg.h"
 #include "passes/fuse/Tensors.h"
+#include "runtime/package/PackageJson.h"
 #include "runtime/support/Sha256.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -270,6 +271,17 @@ private:
     return success();
   }
 
+  static rt::Written written(size_t buffer, Type type) {
+    int64_t tokensPerRow = 0;
+    auto tensor = cast<RankedTensorType>(type);
+    if (isChunkTensor(type))
+      tokensPerRow = cast<ChunksAttr>(tensor.getEncoding()).getGrain();
+    else if (isTokenTensor(type))
+      tokensPerRow = 1;
+    return {static_cast<uint32_t>(buffer), dtypeOf(tensor.getElementType()),
+            tokensPerRow, elementsPerToken(type)};
+  }
+
   LogicalResult launch(LaunchOp op, rt::Entry &entry) {
     auto kernel = kernelIndex.find(op.getKernel());
     if (kernel == kernelIndex.end())
@@ -277,6 +289,7 @@ private:
     rt::Launch launch;
     launch.kernel = kernel->second;
     launch.items = kernelItems[kernel->second];
+    launch.location = placeOf(op.getLoc());
     for (Value input : op.getInputs())
       if (failed(place(op, input, launch.buffers.emplace_back())))
         return failure();
@@ -287,6 +300,7 @@ private:
       rt::BufferRef ref{rt::BufferRef::Kind::Arena, 0,
                         static_cast<uint64_t>((*offsets)[i])};
       places[result] = ref;
+      launch.writes.push_back(written(launch.buffers.size(), result.getType()));
       launch.buffers.push_back(ref);
     }
     auto starts = op->getAttrOfType<DenseI64ArrayAttr>(kTargetOffsetsAttr);
@@ -295,15 +309,21 @@ private:
         StringRef symbol = target.getSymbol().getValue();
         rt::BufferRef ref{rt::BufferRef::Kind::State, 0, 0};
         rt::DType dtype;
+        std::vector<int64_t> shape;
         if (auto found = parameterIndex.find(symbol); found != parameterIndex.end()) {
           ref = {rt::BufferRef::Kind::Parameter, found->second, 0};
           dtype = package.parameters[ref.index].dtype;
+          shape = package.parameters[ref.index].shape;
         } else {
           ref.index = stateIndex.lookup(symbol);
           dtype = package.states[ref.index].dtype;
+          shape = package.states[ref.index].shape;
         }
-        if (starts)
-          ref.offset = static_cast<uint64_t>(starts[i] * rt::dtypeBytes(dtype));
+        int64_t start = starts ? starts[i] : 0;
+        ref.offset = static_cast<uint64_t>(start * rt::dtypeBytes(dtype));
+        // Where the part ends is the kernel's affair: what follows counts too.
+        launch.writes.push_back({static_cast<uint32_t>(launch.buffers.size()), dtype, 0,
+                                 rt::elementCount(shape) - start});
         launch.buffers.push_back(ref);
       }
     launch.scalars.assign(op.getScalars().begin(), op.getScalars().end());

@@ -72,6 +72,9 @@ public:
   /// entry without a token axis; it may be reused when the call returns. With
   /// `profile` every launch is timed, which waits.
   virtual Status run(size_t entry, const Batch *batch, Profile *profile) = 0;
+  /// Runs one launch of an entry and waits for it: for finding what goes wrong
+  /// in a run, whose memory this continues.
+  virtual Status runLaunch(size_t entry, size_t launch, const Batch *batch) = 0;
   virtual Status synchronize() = 0;
 
   /// sums[i] = sum of squares of piece i in double, eight lanes of every eighth

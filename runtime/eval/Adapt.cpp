@@ -180,7 +180,8 @@ private:
         return status;
     if (Status status = runBatch(executor, entry, batch); !status)
       return status;
-    readOutput(executor, entry, "nll", batch.numTokens(), scores.data());
+    if (Status status = readOutput(executor, entry, "nll", batch.numTokens(), scores.data()); !status)
+      return status;
     row = 0;
     for (const Window &window : windows) {
       for (int64_t target = window.firstTarget; target < window.end; ++target) {

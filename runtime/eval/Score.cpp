@@ -61,11 +61,7 @@ StatusOr<int> findRole(const Executor &executor, const std::string &role, const 
   return Status(Code::Usage, "the package has no phase '" + wanted + "' for '" + role + "', it has: " + known);
 }
 
-Status runBatch(Executor &executor, int entry, const BatchTables &batch) {
-  const Entry &info = executor.package().entries[size_t(entry)];
-  Batch view = batch.view();
-  if (view.numTokens > info.maxTokens)
-    return executor.run(entry, &view); // says how to recompile
+void setTokens(Executor &executor, int entry, const BatchTables &batch) {
   auto put = [&](const char *name, const std::vector<int32_t> &values) {
     if (int32_t *memory = executor.input(entry, name))
       std::memcpy(memory, values.data(), values.size() * sizeof(int32_t));
@@ -73,6 +69,13 @@ Status runBatch(Executor &executor, int entry, const BatchTables &batch) {
   put("tokens", batch.tokens);
   put("targets", batch.targets);
   put("position", batch.position);
+}
+
+Status runBatch(Executor &executor, int entry, const BatchTables &batch) {
+  Batch view = batch.view();
+  // A batch that is too large is for run to refuse: it says how to recompile.
+  if (view.numTokens <= executor.package().entries[size_t(entry)].maxTokens)
+    setTokens(executor, entry, batch);
   return executor.run(entry, &view);
 }
 

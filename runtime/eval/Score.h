@@ -13,6 +13,9 @@ namespace pg::rt {
 /// names the phases there are.
 StatusOr<int> findRole(const Executor &executor, const std::string &role, const std::string &phase);
 
+/// Puts one batch into the entry's inputs; it must be within maxTokens.
+void setTokens(Executor &executor, int entry, const BatchTables &batch);
+
 /// Puts one batch into the entry's inputs and runs it.
 Status runBatch(Executor &executor, int entry, const BatchTables &batch);
 

@@ -403,7 +403,7 @@ void Executor::uploadsOf(size_t index, int64_t tokens) {
     uploads.push_back({places.scalars, places.hostScalars, entry.scalars.size() * kScalarSlotBytes});
 }
 
-Status Executor::run(int index, const Batch *batch) {
+Status Executor::begin(int index, const Batch *batch) {
   const Entry &entry = package_.entries[size_t(index)];
   int64_t tokens = batch ? batch->numTokens : 0;
   if (tokens > entry.maxTokens)
@@ -420,6 +420,21 @@ Status Executor::run(int index, const Batch *batch) {
     if (Status status = device_->upload(uploads); !status)
       return status;
   }
+  return Status::ok();
+}
+
+Status Executor::runLaunch(int entry, size_t launch, const Batch *batch) {
+  return device_->runLaunch(size_t(entry), launch, batch);
+}
+
+Status Executor::readWritten(int entry, size_t launch, const Written &written, int64_t tokens, void *to) const {
+  const BufferRef &buffer = package_.entries[size_t(entry)].launches[launch].buffers[written.buffer];
+  return device_->read(to, resolve(size_t(entry), buffer), uint64_t(written.count(tokens) * dtypeBytes(written.dtype)));
+}
+
+Status Executor::run(int index, const Batch *batch) {
+  if (Status status = begin(index, batch); !status)
+    return status;
   return device_->run(size_t(index), batch, isProfiling ? profile_.get() : nullptr);
 }
 

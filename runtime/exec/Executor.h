@@ -90,6 +90,12 @@ public:
   /// Queues the launches on the device; readOutput waits for them. `batch` may
   /// be null for an entry without a token axis.
   Status run(int entry, const Batch *batch);
+  /// Queues the inputs and scalars of a run, and nothing else. What run does first.
+  Status begin(int entry, const Batch *batch);
+  /// Runs one launch after begin() and the launches before it, and waits for it.
+  Status runLaunch(int entry, size_t launch, const Batch *batch);
+  /// Copies what a launch has just written in one of its buffers to the host.
+  Status readWritten(int entry, size_t launch, const Written &written, int64_t tokens, void *to) const;
   /// Waits for all that is queued and reports what went wrong in it.
   Status synchronize() { return device_->synchronize(); }
   /// While `flag` is set, run gives up as soon as the device can (Device::setAbortFlag): Interrupted, outputs and

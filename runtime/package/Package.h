@@ -29,7 +29,7 @@ namespace pg::rt {
 
 /// Bumped on every change of layout or kernel ABI; another version is answered
 /// by "recompile" (exit 5).
-inline constexpr uint32_t kPackageVersion = 2;
+inline constexpr uint32_t kPackageVersion = 3;
 
 enum class DType : uint8_t { F32, F64, BF16, I32, I1 };
 /// Bytes of one element.
@@ -91,11 +91,23 @@ struct WorkItems {
   }
 };
 
+/// A value that a launch leaves in one of its buffers: count(N) elements.
+struct Written {
+  uint32_t buffer = 0;              ///< into Launch::buffers
+  DType dtype = DType::F32;
+  int64_t tokensPerRow = 0;         ///< rows(N) = tokensPerRow > 0 ? ceil(N / tokensPerRow) : 1
+  int64_t rowElements = 1;
+
+  int64_t count(int64_t tokens) const { return WorkItems{tokensPerRow, rowElements, 1}.count(tokens); }
+};
+
 struct Launch {
   uint32_t kernel = 0;              ///< into Package::kernels
   std::vector<BufferRef> buffers;   ///< order of KernelFn::buffers
   std::vector<double> scalars;
   WorkItems items;
+  std::vector<Written> writes;      ///< its results and what it adds to or updates
+  std::string location;             ///< YAML file:line:column, "" when unknown
 };
 
 /// A named tensor an entry takes or gives.

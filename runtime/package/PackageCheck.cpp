@@ -84,15 +84,15 @@ Status checkBuffer(const Package &package, const Entry &entry, const BufferRef &
   return Status::ok();
 }
 
-/// Bytes of the parameter, state, input or scalar a buffer lies in.
+/// Bytes of what a checked buffer lies in.
 __int128 heldBytes(const Package &package, const Entry &entry, const BufferRef &buffer) {
   switch (buffer.kind) {
   case BufferRef::Kind::Parameter: return tensorBytes(package.parameters[buffer.index]);
   case BufferRef::Kind::State: return tensorBytes(package.states[buffer.index]);
   case BufferRef::Kind::Input: return portBytes(entry, entry.inputs[buffer.index]);
   case BufferRef::Kind::Scalar: return sizeof(double);
-  case BufferRef::Kind::Arena:
-  case BufferRef::Kind::Output: break;
+  case BufferRef::Kind::Output: return portBytes(entry, entry.outputs[buffer.index]);
+  case BufferRef::Kind::Arena: return entry.arenaBytes;
   }
   return 0;
 }
@@ -136,6 +136,20 @@ Status checkLaunch(const Package &package, const Entry &entry, const Launch &lau
     count *= (__int128(entry.maxTokens) + items.tokensPerItem - 1) / items.tokensPerItem;
   if (count > kMaxElements || items.grain > kMaxElements)
     return corrupt("more than 2^40 work items");
+  for (const Written &written : launch.writes) {
+    if (written.buffer >= launch.buffers.size())
+      return corrupt("a written value in buffer " + std::to_string(written.buffer) + " of " +
+                     std::to_string(launch.buffers.size()));
+    if (written.tokensPerRow > 0 && entry.maxTokens == 0)
+      return corrupt("a written value per token in an entry without a token axis");
+    const BufferRef &buffer = launch.buffers[written.buffer];
+    __int128 rows = written.tokensPerRow > 0
+                        ? (__int128(entry.maxTokens) + written.tokensPerRow - 1) / written.tokensPerRow
+                        : 1;
+    if (__int128(buffer.offset) + rows * written.rowElements * dtypeBytes(written.dtype) >
+        heldBytes(package, entry, buffer))
+      return corrupt("a written value is larger than the memory it lies in");
+  }
   return Status::ok();
 }
 

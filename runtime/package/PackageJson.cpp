@@ -183,13 +183,40 @@ BufferRef readBuffer(const Json &value, JsonFields &owner) {
   return buffer;
 }
 
+/// [buffer, dtype, tokens per row, elements of a row]
+Json toJson(const Written &written) {
+  return Json::array({written.buffer, dtypeName(written.dtype), written.tokensPerRow, written.rowElements});
+}
+
+Written readWritten(const Json &value, JsonFields &owner) {
+  Written written;
+  bool isRecord = value.is_array() && value.size() == 4 && value[0].is_number_unsigned() && value[1].is_string() &&
+                  value[2].is_number_unsigned() && value[3].is_number_unsigned();
+  auto dtype = isRecord ? std::find(std::begin(kDTypes), std::end(kDTypes), value[1]) : std::end(kDTypes);
+  if (dtype != std::end(kDTypes) && value[0].get<uint64_t>() <= uint64_t(kMaxIndex) &&
+      value[2].get<uint64_t>() <= uint64_t(kMaxInt) && value[3].get<uint64_t>() <= uint64_t(kMaxInt)) {
+    written.buffer = value[0].get<uint32_t>();
+    written.dtype = DType(dtype - std::begin(kDTypes));
+    written.tokensPerRow = value[2].get<int64_t>();
+    written.rowElements = value[3].get<int64_t>();
+    return written;
+  }
+  owner.fail("a written value is " + value.dump() + ", expected [buffer, dtype, tokens per row, elements]");
+  return written;
+}
+
 Json toJson(const Launch &launch) {
+  Json writes = Json::array();
+  for (const Written &written : launch.writes)
+    writes.push_back(toJson(written));
   return {{"kernel", launch.kernel},
           {"buffers", listToJson(launch.buffers)},
           {"scalars", numbersToJson(launch.scalars)},
           {"tokens_per_item", launch.items.tokensPerItem},
           {"multiplier", launch.items.multiplier},
-          {"grain", launch.items.grain}};
+          {"grain", launch.items.grain},
+          {"writes", std::move(writes)},
+          {"location", launch.location}};
 }
 
 Launch readLaunch(JsonFields &fields) {
@@ -205,6 +232,9 @@ Launch readLaunch(JsonFields &fields) {
   launch.items.tokensPerItem = fields.integer("tokens_per_item", 0, kMaxInt);
   launch.items.multiplier = fields.integer("multiplier", 0, kMaxInt);
   launch.items.grain = fields.integer("grain", 1, kMaxInt);
+  for (const Json &value : fields.array("writes"))
+    launch.writes.push_back(readWritten(value, fields));
+  launch.location = fields.string("location");
   return launch;
 }
 

@@ -1,5 +1,6 @@
 //===- Checkpoint.cpp - a run's state on disk -------------------------------===//
 #include "runtime/train/Checkpoint.h"
+#include "runtime/exec/NotFinite.h"
 #include "runtime/package/PackageJson.h"
 #include "runtime/support/Hash64.h"
 #include "runtime/support/Log.h"
@@ -70,55 +71,7 @@ TrainState fromRecord(const Json &record, Status &status) {
   return state;
 }
 
-template <typename T> bool allFinite(const T *values, int64_t count) {
-  // x - x is 0 for a finite x and NaN for any other: one test at the end.
-  T sum = 0;
-  for (int64_t i = 0; i < count; ++i)
-    sum += values[i] - values[i];
-  return sum == 0;
-}
-
 } // namespace
-
-bool isFinite(DType dtype, const void *values, int64_t count) {
-  switch (dtype) {
-  case DType::F32: return allFinite(static_cast<const float *>(values), count);
-  case DType::F64: return allFinite(static_cast<const double *>(values), count);
-  case DType::BF16: {
-    auto *bits = static_cast<const uint16_t *>(values);
-    return std::none_of(bits, bits + count, [](uint16_t b) { return (b & 0x7f80) == 0x7f80; });
-  }
-  default: return true;
-  }
-}
-
-std::string describeNotFinite(const Executor &executor) {
-  const Package &package = executor.package();
-  std::vector<char> values;
-  for (size_t i = 0; i < package.parameters.size(); ++i) {
-    const Parameter &parameter = package.parameters[i];
-    values.resize(executor.parameterBytes(i));
-    if (!executor.readParameter(i, values.data()))
-      return "";
-    if (!isFinite(parameter.dtype, values.data(), elementCount(parameter.shape)))
-      return "parameter '" + parameter.name + "' (" + parameter.location + ")";
-  }
-  for (size_t i = 0; i < package.states.size(); ++i) {
-    const State &state = package.states[i];
-    values.resize(executor.stateBytes(i));
-    if (!executor.readState(i, values.data()))
-      return "";
-    if (isFinite(state.dtype, values.data(), elementCount(state.shape)))
-      continue;
-    std::string place;
-    for (const Parameter &parameter : package.parameters)
-      if (parameter.name == state.parameter)
-        place = " (" + parameter.location + ")";
-    return (state.role == "gradient" ? "the gradient of '" + state.parameter + "'" : "state '" + state.name + "'") +
-           place;
-  }
-  return "";
-}
 
 Checkpoints::Checkpoints(Executor &executor, std::string folder, RunIdentity identity, int64_t keep, bool keepBest)
     : executor(executor), folder(std::move(folder)), identity(std::move(identity)), keep(std::max<int64_t>(keep, 1)),

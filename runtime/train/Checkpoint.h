@@ -76,13 +76,6 @@ private:
   std::vector<char> staging;
 };
 
-/// Whether all values of a float tensor are finite; other types always are.
-bool isFinite(DType dtype, const void *values, int64_t count);
-
-/// "parameter 'a.weight' (model.yaml:3:5)": the first tensor of the executor, parameters before
-/// gradients, that holds a NaN or an infinity; "" when none does.
-std::string describeNotFinite(const Executor &executor);
-
 } // namespace pg::rt
 
 #endif // PG_RUNTIME_TRAIN_CHECKPOINT_H

@@ -1,6 +1,7 @@
 //===- Step.cpp - one optimizer step ----------------------------------------===//
 #include "runtime/train/Step.h"
 #include "runtime/eval/Score.h"
+#include "runtime/exec/NotFinite.h"
 
 #include <cmath>
 
@@ -131,12 +132,16 @@ Status Step::prepare() {
   return gradients.reserveRanks(shape.ranks);
 }
 
+void Step::fillBatch(const int32_t *tokens) {
+  batch.clear();
+  for (int64_t at = 0; at < shape.microTokens; at += shape.rowLength)
+    batch.addSpan(tokens + at, shape.rowLength, shape.bosId, shape.maxSegment);
+}
+
 StatusOr<double> Step::accumulateSpan(int entry, const int32_t *span) {
   double sum = 0;
-  for (int64_t at = 0; at < shape.rankTokens;) {
-    batch.clear();
-    for (int64_t end = at + shape.microTokens; at < end; at += shape.rowLength)
-      batch.addSpan(span + at, shape.rowLength, shape.bosId, shape.maxSegment);
+  for (int64_t at = 0; at < shape.rankTokens; at += shape.microTokens) {
+    fillBatch(span + at);
     if (Status status = runBatch(executor, entry, batch); !status)
       return status;
     if (Status status = readOutput(executor, entry, "nll", shape.microTokens, nll.data()); !status)
@@ -184,6 +189,21 @@ StatusOr<Step::Result> Step::accumulate(int phase, const StepTokens &tokens, con
   result.norm = *norm;
   gradients.scale(Gradients::clipFactor(result.norm, clipNorm));
   return result;
+}
+
+StatusOr<std::string> Step::locateNotFinite(int phase, const StepTokens &tokens) {
+  int entry = entries[size_t(phase)];
+  gradients.zero();
+  for (int64_t span = 0; span < shape.spans(); ++span)
+    for (int64_t at = 0; at < shape.rankTokens; at += shape.microTokens) {
+      fillBatch(tokens.spans.data() + span * (shape.rankTokens + 1) + at);
+      setTokens(executor, entry, batch);
+      Batch view = batch.view();
+      auto found = launchNotFinite(executor, entry, &view);
+      if (!found || !found->empty())
+        return found;
+    }
+  return std::string();
 }
 
 Status Step::apply(int64_t step, double multiplier) {

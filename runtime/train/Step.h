@@ -51,6 +51,9 @@ public:
   /// Gradients of the step's mean loss, clipped, in the gradient states.
   /// Changes nothing else. Interrupted when the executor's flag was set.
   StatusOr<Result> accumulate(int phase, const StepTokens &tokens, const StepMoment &moment);
+  /// accumulate again, launch by launch: what first held a NaN or an infinity
+  /// (launchNotFinite), "" when nothing does. Slow; leaves the gradients half-summed.
+  StatusOr<std::string> locateNotFinite(int phase, const StepTokens &tokens);
   /// Sets the scalars of step `step` (from 0) and runs apply.
   Status apply(int64_t step, double multiplier);
 
@@ -62,6 +65,7 @@ private:
   StatusOr<std::vector<ScalarRule>> rulesOf(int entry) const;
   double valueOf(const ScalarRule &rule, const StepMoment &moment) const;
   StatusOr<double> accumulateSpan(int entry, const int32_t *span);
+  void fillBatch(const int32_t *tokens);
 
   Executor &executor;
   const Recipe &recipe;

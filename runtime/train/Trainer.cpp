@@ -1,5 +1,6 @@
 //===- Trainer.cpp - the training protocol ----------------------------------===//
 #include "runtime/train/Trainer.h"
+#include "runtime/exec/NotFinite.h"
 #include "runtime/support/Log.h"
 #include "runtime/train/Checkpoint.h"
 #include "runtime/train/Initialise.h"
@@ -38,7 +39,7 @@ private:
   Status finish(Status status);
   Status announce(const std::string &event, Json fields = Json::object());
   Status tellStep(const Step::Result &result, double multiplier, double seconds);
-  Status numericalProblem(const Step::Result &result) const;
+  Status numericalProblem(const Step::Result &result, int phase, const StepTokens &tokens);
   Position position() const { return {state.step, state.tokens, elapsed}; }
   void carryLedger();
 
@@ -217,7 +218,7 @@ Status Run::rehearse() {
       if (!result)
         return result.status();
       if (!std::isfinite(result->loss) || !std::isfinite(result->norm))
-        return numericalProblem(*result);
+        return numericalProblem(*result, int(phase), **tokens);
       if (Status status = stepper->apply(index, 1); !status)
         return status;
     }
@@ -229,8 +230,14 @@ Status Run::rehearse() {
   return announce("warm_up", {{"steps", steps * int64_t(stepper->phases().size())}, {"kept_states", kept}});
 }
 
-Status Run::numericalProblem(const Step::Result &result) const {
-  std::string place = describeNotFinite(executor);
+Status Run::numericalProblem(const Step::Result &result, int phase, const StepTokens &tokens) {
+  // A parameter first: it makes everything behind it so. Then the first value of
+  // the step that is not finite, and if the step cannot be had again, its sums.
+  std::string place = parameterNotFinite(executor), gradient = stateNotFinite(executor);
+  if (place.empty()) {
+    auto found = stepper->locateNotFinite(phase, tokens);
+    place = found && !found->empty() ? *found : gradient;
+  }
   return {Code::Numerical, "the loss is " + formatDouble(result.loss) + " and the gradient norm " +
                                formatDouble(result.norm) + " at step " + std::to_string(state.step + 1) +
                                (place.empty() ? "" : "; the first tensor that is not finite is " + place) +
@@ -282,7 +289,7 @@ Status Run::step() {
   if (!result)
     return result.status();
   if (!std::isfinite(result->loss) || !std::isfinite(result->norm))
-    return numericalProblem(*result);
+    return numericalProblem(*result, phase, **tokens);
   if (Status status = stepper->apply(state.step, multiplier); !status)
     return status;
   ++state.step;

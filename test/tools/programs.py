@@ -47,7 +47,7 @@ PACKAGES = {
     + sets(_LOOPED + "dims.V=64 recipe.batch.micro_tokens=96 recipe.batch.step_tokens=96 recipe.batch.row_length=32 "
            "recipe.eval.row_length=32 recipe.adapt.rank=3 recipe.adapt.slots=3 recipe.adapt.chunk=8 "
            "recipe.adapt.window=32 recipe.adapt.optimizer.lr=0.02".split()),
-    "trained": [f"{MODELS}/tiny/quickstart.model.yaml", "--recipe", f"{MODELS}/tiny/quickstart.recipe.yaml"]
+    "trained": [f"{MODELS}/tiny/quickstart.model.yaml", "--recipe", f"{MODELS}/tiny/quickstart-adamw.recipe.yaml"]
     + sets(_LOOPED + [f"recipe.{item}" for item in _RECIPE]),
 }
 

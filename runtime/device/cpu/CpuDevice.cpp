@@ -89,8 +89,24 @@ Status CpuDevice::bind(std::vector<BoundEntry> list) {
 
 Status CpuDevice::run(size_t index, const Batch *batch, Profile *profile) {
   const Entry &entry = package.entries[index];
-  const BoundEntry &binding = entries[index];
-  int64_t tokens = batch ? batch->numTokens : 0;
+  const std::atomic<bool> *abort = abortFlagOf(entry);
+  for (size_t i = 0; i < entry.launches.size(); ++i) {
+    double start = profile ? monotonicSeconds() : 0;
+    launch(index, i, batch, abort);
+    if (abort && abort->load(std::memory_order_relaxed))
+      return {Code::Interrupted, "interrupted"};
+    if (profile)
+      profile->add(entry.launches[i].kernel, monotonicSeconds() - start, batch ? batch->numTokens : 0);
+  }
+  return Status::ok();
+}
+
+Status CpuDevice::runLaunch(size_t index, size_t i, const Batch *batch) {
+  launch(index, i, batch, nullptr);
+  return Status::ok();
+}
+
+void CpuDevice::launch(size_t index, size_t i, const Batch *batch, const std::atomic<bool> *abort) {
   struct Call {
     KernelFn function;
     void *const *buffers;
@@ -101,32 +117,24 @@ Status CpuDevice::run(size_t index, const Batch *batch, Profile *profile) {
     const std::atomic<bool> *abort;
     int64_t piece;
   };
-  const std::atomic<bool> *abort = abortFlagOf(entry);
-  for (size_t i = 0; i < entry.launches.size(); ++i) {
-    const Launch &launch = entry.launches[i];
-    Call call{code.functions()[launch.kernel], binding.buffers.data() + binding.firstBuffer[i],
-              launch.scalars.data(), batch, scratch, scratchStride, abort, 0};
-    // A thread that works alone gets the launch as one range: cut it, so that a long one can be given up.
-    int64_t count = launch.items.count(tokens), grain = std::max<int64_t>(launch.items.grain, 1);
-    call.piece = std::max<int64_t>(1, count / (grain * kAbortPieces)) * grain;
-    double start = profile ? monotonicSeconds() : 0;
-    threads.parallelFor(
-        count, launch.items.grain,
-        [](void *context, int64_t begin, int64_t end, int thread) {
-          auto &c = *static_cast<Call *>(context);
-          char *own = c.scratch + c.stride * uint64_t(thread);
-          if (!c.abort)
-            return c.function(c.buffers, c.scalars, c.batch, begin, end, own);
-          for (; begin < end && !c.abort->load(std::memory_order_relaxed); begin += c.piece)
-            c.function(c.buffers, c.scalars, c.batch, begin, std::min(end, begin + c.piece), own);
-        },
-        &call);
-    if (abort && abort->load(std::memory_order_relaxed))
-      return {Code::Interrupted, "interrupted"};
-    if (profile)
-      profile->add(launch.kernel, monotonicSeconds() - start, tokens);
-  }
-  return Status::ok();
+  const Launch &launch = package.entries[index].launches[i];
+  const BoundEntry &binding = entries[index];
+  Call call{code.functions()[launch.kernel], binding.buffers.data() + binding.firstBuffer[i],
+            launch.scalars.data(), batch, scratch, scratchStride, abort, 0};
+  // A thread that works alone gets the launch as one range: cut it, so that a long one can be given up.
+  int64_t count = launch.items.count(batch ? batch->numTokens : 0), grain = std::max<int64_t>(launch.items.grain, 1);
+  call.piece = std::max<int64_t>(1, count / (grain * kAbortPieces)) * grain;
+  threads.parallelFor(
+      count, launch.items.grain,
+      [](void *context, int64_t begin, int64_t end, int thread) {
+        auto &c = *static_cast<Call *>(context);
+        char *own = c.scratch + c.stride * uint64_t(thread);
+        if (!c.abort)
+          return c.function(c.buffers, c.scalars, c.batch, begin, end, own);
+        for (; begin < end && !c.abort->load(std::memory_order_relaxed); begin += c.piece)
+          c.function(c.buffers, c.scalars, c.batch, begin, std::min(end, begin + c.piece), own);
+      },
+      &call);
 }
 
 Status CpuDevice::sumSquares(const std::vector<FloatSpan> &pieces, double *sums) {

@@ -27,6 +27,7 @@ public:
   Status fill(void *memory, uint8_t byte, uint64_t bytes) override;
   Status bind(std::vector<BoundEntry> entries) override;
   Status run(size_t entry, const Batch *batch, Profile *profile) override;
+  Status runLaunch(size_t entry, size_t launch, const Batch *batch) override;
   Status synchronize() override { return Status::ok(); }
   Status sumSquares(const std::vector<FloatSpan> &pieces, double *sums) override;
   Status scale(const std::vector<FloatSpan> &pieces, double factor) override;
@@ -34,6 +35,7 @@ public:
 
 private:
   CpuDevice(const Package &package, ThreadPool &threads) : package(package), threads(threads) {}
+  void launch(size_t entry, size_t launch, const Batch *batch, const std::atomic<bool> *abort);
 
   const Package &package;
   ThreadPool &threads;

@@ -245,6 +245,17 @@ Status CudaDevice::run(size_t entry, const Batch *given, Profile *profile) {
   return replay(entry, batch.numTokens);
 }
 
+Status CudaDevice::runLaunch(size_t entry, size_t launch, const Batch *given) {
+  if (Status status = makeCurrent(); !status)
+    return status;
+  if (Status status = uploadBatch(given); !status)
+    return status;
+  uint32_t kernel = package.entries[entry].launches[launch].kernel;
+  if (Status status = launchKernel(kernel, batch.numTokens, arguments[entry][launch].parameters.data()); !status)
+    return status;
+  return synchronize();
+}
+
 Status CudaDevice::launchKernel(uint32_t kernel, int64_t tokens, void **parameters) {
   const std::vector<CudaStage> &stages = package.cuda.kernels[kernel].stages;
   for (size_t s = 0; s < stages.size(); ++s) {

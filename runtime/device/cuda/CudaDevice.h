@@ -36,6 +36,7 @@ public:
   Status fill(void *memory, uint8_t byte, uint64_t bytes) override;
   Status bind(std::vector<BoundEntry> entries) override;
   Status run(size_t entry, const Batch *batch, Profile *profile) override;
+  Status runLaunch(size_t entry, size_t launch, const Batch *batch) override;
   Status synchronize() override;
   Status sumSquares(const std::vector<FloatSpan> &spans, double *sums) override;
   Status scale(const std::vector<FloatSpan> &spans, double factor) override;
