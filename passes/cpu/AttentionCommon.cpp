@@ -3,9 +3,18 @@
 
 #include "passes/cpu/ElementEvaluator.h"
 
+#include <algorithm>
+
 using namespace mlir;
 
 namespace pg {
+namespace {
+
+/// Columns of a block of queries wanted, and the most tokens of one.
+constexpr int64_t kColumns = 128;
+constexpr int64_t kMostQueries = 64;
+
+} // namespace
 
 Val firstKey(Emitter &e, const AttentionGeometry &g, Val token) {
   Val table = g.bySegment ? e.segmentBegin() : e.rowBegin();
@@ -21,12 +30,6 @@ Val queriesEnd(Emitter &e, const AttentionGeometry &g, Val token) {
   if (g.window > 0)
     end = e.min(end, token + g.window);
   return end;
-}
-
-Val keyMask(Emitter &e, Val key, Val first, Val last) {
-  // Relative to the vector's first key, so that i32 lanes suffice.
-  Val lanes = e.iota(e.builder().getI32Type(), e.width());
-  return (lanes >= e.toI32(first - key)) & (lanes <= e.toI32(last - key));
 }
 
 void StoredTensor::put(Emitter &e, Val value, Val index) const {
@@ -83,6 +86,92 @@ DirectBuffers::DirectBuffers(KernelDefOp def, Operation *op, Emitter &e) {
                                          getElementTypeOrSelf(value.getType()),
                                          def.getModes()[k] == 2};
   }
+}
+
+QueryBlocks::QueryBlocks(ProductTile &tile, Emitter &e,
+                         const AttentionGeometry &g)
+    : e(e), g(g), members(g.heads / g.groups) {
+  // Enough columns to make the packing of keys cheap; few enough tokens that
+  // little is computed beyond the diagonal; whole vectors of one head.
+  int64_t tokens = kColumns / members / e.width() * e.width();
+  blockQueries = std::clamp(tokens, e.width(), kMostQueries);
+  blockKeys = 8 * tile.microRows();
+  firstKeys = e.scratch(columns() * 4);
+  lastKeys = e.scratch(columns() * 4);
+}
+
+void QueryBlocks::start(Val firstToken, Val count) {
+  token0 = firstToken;
+  tokens = count;
+  e.loop(e.i(0), e.i(columns()), 1, [&](Val c) {
+    Val t = c % blockQueries;
+    Val token = token0 + e.min(t, tokens - 1.0);
+    e.store(e.toI32(firstKey(e, g, token)), firstKeys, c);
+    e.store(e.toI32(e.select(t < tokens, token, e.i(-1))), lastKeys, c);
+  });
+}
+
+ProductTile::Source QueryBlocks::source(const StoredTensor &from, int64_t width,
+                                        Val group, double factor) {
+  return [=, this](Val column, Val feature, int64_t lanes) {
+    Val head = group * static_cast<double>(members) +
+               column / static_cast<double>(blockQueries);
+    Val token = token0 + e.min(column % blockQueries, tokens - 1.0);
+    Val at = (token * static_cast<double>(g.heads) + head) *
+                 static_cast<double>(width) + feature;
+    Val v = convertElements(
+        e, e.load(VectorType::get({lanes}, from.element), from.pointer, at),
+        e.floatType());
+    return factor == 1 ? v : v * factor;
+  };
+}
+
+void QueryBlocks::mask(TileC scores, Val key0, Val keys) {
+  // The queries of a full block all see the keys from the last query's first
+  // one to the first query.
+  Val all = firstKey(e, g, token0 + tokens - 1.0);
+  auto i32Vector = VectorType::get({e.width()}, e.builder().getI32Type());
+  Val some = (key0 < all) | (key0 + keys > token0 + 1.0) |
+             (tokens < blockQueries);
+  e.ifThen(some, [&] {
+    e.loop(e.i(0), keys, 1, [&](Val k) {
+      Val key = e.broadcast(e.toI32(key0 + k));
+      e.loop(e.i(0), e.i(columns()), e.width(), [&](Val c) {
+        Val seen = (key >= e.load(i32Vector, firstKeys, c)) &
+                   (key <= e.load(i32Vector, lastKeys, c));
+        Val at = k * scores.stride + c;
+        e.store(e.select(seen, e.loadV(scores.ptr, at), e.vec(kUnseen)),
+                scores.ptr, at);
+      });
+    });
+  });
+}
+
+void QueryBlocks::forQueries(Val group, function_ref<void(Val, Val)> body) {
+  e.loop(e.i(0), e.i(members), 1, [&](Val member) {
+    e.loop(e.i(0), tokens, 1, [&](Val t) {
+      Val head = group * static_cast<double>(members) + member;
+      body(member * static_cast<double>(blockQueries) + t,
+           (token0 + t) * static_cast<double>(g.heads) + head);
+    });
+  });
+}
+
+Val QueryBlocks::foldKeys(Val keys, Val start, function_ref<Val(Val, Val)> step,
+                          function_ref<Val(Val, Val)> combine) {
+  Val whole = keys / 4.0 * 4.0;
+  Emitter::Vals c = e.loop(e.i(0), whole, 4, {start, start, start, start},
+                           [&](Val key, ArrayRef<Val> chains) {
+                             Emitter::Vals next;
+                             for (int64_t j = 0; j < 4; ++j)
+                               next.push_back(step(chains[j], key + j));
+                             return next;
+                           });
+  c[0] = e.loop(whole, keys, 1, {c[0]},
+                [&](Val key, ArrayRef<Val> chain) -> Emitter::Vals {
+                  return {step(chain[0], key)};
+                })[0];
+  return combine(combine(c[0], c[1]), combine(c[2], c[3]));
 }
 
 void storeTile(ProductTile &tile, Emitter &e, TileC from, Val rows,

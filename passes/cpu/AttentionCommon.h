@@ -7,8 +7,10 @@
 
 namespace pg {
 
-/// Tokens of a query or key block.
-inline constexpr int64_t kAttentionBlock = 64;
+inline constexpr double kLog2E = 1.4426950408889634;
+/// Score of a key that a query does not see, and the maximum before any key:
+/// 2^(kUnseen - m) is 0 for every maximum m from kNothingSeen up.
+inline constexpr double kUnseen = -1.0e30, kNothingSeen = -1.0e29;
 
 /// Sizes of one attention and which keys a query sees.
 struct AttentionGeometry {
@@ -35,8 +37,6 @@ struct AttentionGeometry {
 Val firstKey(Emitter &e, const AttentionGeometry &g, Val token);
 /// One past the last query that sees key `token`; grows with the token.
 Val queriesEnd(Emitter &e, const AttentionGeometry &g, Val token);
-/// Vector of i1: the keys `key ..` lie in [first, last].
-Val keyMask(Emitter &e, Val key, Val first, Val last);
 /// A tensor in memory: an argument, or a yield (to be added to where the launch
 /// accumulates). Elements are widened and rounded on the way.
 struct StoredTensor {
@@ -69,6 +69,38 @@ public:
 private:
   llvm::SmallVector<StoredTensor> operands, results;
   bool valid = true;
+};
+
+/// Queries of all heads that share a key head, as columns of transposed scores
+/// [keys][columns]: column c is token `token0 + c % queries` of the group's
+/// member c / queries. Columns past the last token repeat it and see no key.
+class QueryBlocks {
+public:
+  QueryBlocks(ProductTile &tile, Emitter &e, const AttentionGeometry &g);
+
+  int64_t queries() const { return blockQueries; } ///< tokens of a block
+  int64_t keys() const { return blockKeys; }       ///< of a block of keys
+  int64_t columns() const { return members * blockQueries; }
+
+  /// Begins a block; reads which keys its queries see.
+  void start(Val token0, Val tokens);
+  /// Rows of `factor` times a [N, heads, width] tensor, one per column.
+  ProductTile::Source source(const StoredTensor &from, int64_t width, Val group,
+                             double factor);
+  /// Gives kUnseen to what a query does not see of the keys [key0, key0 + keys).
+  void mask(TileC scores, Val key0, Val keys);
+  /// body(column, token * heads + head) for every query of the block.
+  void forQueries(Val group, llvm::function_ref<void(Val, Val)> body);
+  /// Folds the keys [0, keys) in four independent chains, whose latencies
+  /// overlap, and then the chains: a fixed order.
+  Val foldKeys(Val keys, Val start, llvm::function_ref<Val(Val, Val)> step,
+               llvm::function_ref<Val(Val, Val)> combine);
+
+private:
+  Emitter &e;
+  AttentionGeometry g;
+  int64_t members, blockQueries, blockKeys;
+  Val token0, tokens, firstKeys, lastKeys;
 };
 
 /// Writes `rows` x `columns` of a tile to rows of memory.

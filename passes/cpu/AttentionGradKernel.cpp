@@ -1,14 +1,17 @@
 //===- AttentionGradKernel.cpp - gradients of blocked attention ------------===//
 //
-// Items of one 64-token block: H of them make dq of one query head, G make dk
-// and dv of one key head, so no two items write the same element and every sum
-// has one order. Both recompute, per pair of query and key block,
+// An item is a stretch of tokens and a key head: it makes dq of the stretch's
+// queries (all heads of the group) and dk and dv of its keys, so no two items
+// write the same element. Pairs of a query block and a key block:
 //
-//   S = Q K^T, dP = dO V^T, P = exp(scale S - lse), dS = scale P (dP - delta)
+//   S^T = K (scale log2(e) Q)^T, dP^T = V dO^T       [keys][queries]
+//   P = 2^(S - log2(e) lse), dS = P (dP - delta)
+//   the query is in the stretch:  dq += dS K
+//   the key is in the stretch:    dv += P^T dO, dk += dS^T Q
 //
-//   dq item: over key blocks in order,              dq += dS K
-//   dk/dv item: over the group's heads, then query
-//   blocks in order,                                dv += P^T dO, dk += dS^T Q
+// A pair inside the stretch costs five products; one that leaves it is computed
+// twice, with three and with four. Query blocks are visited in order and, for
+// each, key blocks in order: sums depend on positions alone.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/AttentionCommon.h"
@@ -19,11 +22,14 @@ using namespace mlir;
 namespace pg {
 namespace {
 
+/// Tokens of a stretch. Long ones save work; its dk and dv should stay in L2.
+constexpr int64_t kStretch = 1024;
+
 class AttentionGradKernel {
 public:
   AttentionGradKernel(StructuredKernel kernel)
       : e(kernel.e), g(AttentionGeometry::of(cast<AttentionGradOp>(kernel.op))),
-        tile(e), buffers(kernel.def, kernel.op, e) {}
+        tile(e), blocks(tile, e, g), buffers(kernel.def, kernel.op, e) {}
 
   FailureOr<KernelShape> emit();
 
@@ -31,157 +37,208 @@ private:
   enum Operand { Q, K, V, DOut, Lse, Delta };
   enum Result { DQ, DK, DV };
 
-  void emitQueryItem(Val block, Val head);
-  void emitKeyItem(Val block, Val group);
-  /// scores = P and dScores = dS from the two products.
-  void emitProbabilities(Val head, Val token0, Val rows, Val key0);
-  ProductTile::Source queries(Operand which, int64_t width, Val head) {
-    return headMatrix(tile, e, buffers.operand(which), g.heads, width, head);
-  }
-  ProductTile::Source keys(Operand which, int64_t width, Val group) {
+  void emitItem(Val first, Val group);
+  void emitQueryBlock(Val token0, Val group);
+  void emitPair(Val key0, Val count, Val group);
+  /// scores = P and dScores = dS.
+  void emitProbabilities(Val keys);
+  void storeQueries(Val group);
+  /// A row for each key of the stretch.
+  void storeKeys(Result which, TileC from, int64_t width, double factor,
+                 Val group);
+  ProductTile::Source keyHead(Operand which, int64_t width, Val group) {
     return headMatrix(tile, e, buffers.operand(which), g.groups, width, group);
+  }
+  /// Sums for the keys of a stretch: whole panels side by side, no padding.
+  TileC allocateKeySums(int64_t width) {
+    int64_t stride = roundUp(width, tile.panelColumns(width));
+    return {e.scratch((stretch + tile.microRows()) * stride * e.floatBytes()),
+            stride};
   }
 
   Emitter &e;
   AttentionGeometry g;
   ProductTile tile;
+  QueryBlocks blocks;
   DirectBuffers buffers;
-  int64_t keyTail = 0, valueTail = 0;
-  TileA qRows, doutRows;
-  TileB keysT, valuesT, right, rightValues;
-  TileC scores, dScores, sum, sumValues;
+  int64_t stretch = 0, keyTail = 0, valueTail = 0;
+  TileA kRows, vRows;
+  TileB queriesT, doutT, queries, dout, keyPanels;
+  TileC scores, dScores, dq, dk, dv;
+  Val lse, delta; ///< per column: log2(e) lse, and delta
+
+  // Of the item and query block being emitted.
+  Val begin, end; ///< the stretch
+  Val isOwnQuery;
 };
 
 FailureOr<KernelShape> AttentionGradKernel::emit() {
   if (!buffers.isValid())
     return failure();
+  stretch = kStretch / blocks.queries() * blocks.queries();
   keyTail = g.keyWidth % e.width();
   valueTail = g.valueWidth % e.width();
-  qRows = tile.allocateRows(kAttentionBlock, g.keyWidth);
-  doutRows = tile.allocateRows(kAttentionBlock, g.valueWidth);
-  keysT = tile.allocatePanels(g.keyWidth, kAttentionBlock);
-  valuesT = tile.allocatePanels(g.valueWidth, kAttentionBlock);
-  right = tile.allocatePanels(kAttentionBlock, g.keyWidth);
-  rightValues = tile.allocatePanels(kAttentionBlock, g.valueWidth);
-  scores = tile.allocateC(kAttentionBlock, kAttentionBlock);
-  dScores = tile.allocateC(kAttentionBlock, kAttentionBlock);
-  sum = tile.allocateC(kAttentionBlock, g.keyWidth);
-  sumValues = tile.allocateC(kAttentionBlock, g.valueWidth);
+  int64_t columns = blocks.columns(), keys = blocks.keys();
+  kRows = tile.allocateRows(keys, g.keyWidth);
+  vRows = tile.allocateRows(keys, g.valueWidth);
+  queriesT = tile.allocatePanels(g.keyWidth, columns);
+  doutT = tile.allocatePanels(g.valueWidth, columns);
+  queries = tile.allocatePanels(columns, g.keyWidth);
+  dout = tile.allocatePanels(columns, g.valueWidth);
+  keyPanels = tile.allocatePanels(keys, g.keyWidth);
+  scores = tile.allocateC(keys, columns);
+  dScores = tile.allocateC(keys, columns);
+  dq = tile.allocateC(columns, g.keyWidth);
+  dk = allocateKeySums(g.keyWidth);
+  dv = allocateKeySums(g.valueWidth);
+  lse = e.scratch(columns * e.floatBytes());
+  delta = e.scratch(columns * e.floatBytes());
 
-  int64_t perBlock = g.heads + g.groups;
+  // Columns past the last one are read as rows of a partial micro-tile; what
+  // others left there may be denormal numbers, which are slow.
+  tile.clear(scores, e.i(keys));
+  tile.clear(dScores, e.i(keys));
   e.loop(e.begin(), e.end(), 1, [&](Val item) {
-    Val block = item / static_cast<double>(perBlock), part = item % perBlock;
-    e.ifElse(
-        part < g.heads, [&] { emitQueryItem(block, part); },
-        [&] { emitKeyItem(block, part - static_cast<double>(g.heads)); });
+    emitItem(item / static_cast<double>(g.groups) * static_cast<double>(stretch),
+             item % g.groups);
   });
   KernelShape shape;
-  shape.items.tokensPerItem = kAttentionBlock;
-  shape.items.multiplier = perBlock;
+  shape.items.tokensPerItem = stretch;
+  shape.items.multiplier = g.groups;
   shape.category = "attention";
   return shape;
 }
 
-void AttentionGradKernel::emitQueryItem(Val block, Val head) {
-  if (!buffers.result(DQ))
-    return;
-  Val token0 = block * kAttentionBlock;
-  Val rows = e.min(e.numTokens() - token0, e.i(kAttentionBlock));
-  Val group = head * g.groups / static_cast<double>(g.heads);
-  Val d = e.i(g.keyWidth), w = e.i(g.valueWidth), zero = e.i(0);
-
-  tile.packRows(queries(Q, g.keyWidth, head), token0, rows, zero, d, keyTail,
-                qRows);
-  tile.packRows(queries(DOut, g.valueWidth, head), token0, rows, zero, w,
-                valueTail, doutRows);
-  tile.clear(sum, rows, d);
-  Val firstBlock = firstKey(e, g, token0) / kAttentionBlock * kAttentionBlock;
-  Val keyEnd = token0 + rows;
-  e.loop(firstBlock, keyEnd, kAttentionBlock, [&](Val key0) {
-    Val count = e.min(keyEnd - key0, e.i(kAttentionBlock));
-    auto kHead = keys(K, g.keyWidth, group);
-    tile.packPanelsTransposed(kHead, zero, d, key0, count, keyTail, keysT);
-    tile.packPanelsTransposed(keys(V, g.valueWidth, group), zero, w, key0,
-                              count, valueTail, valuesT);
-    tile.packPanels(kHead, key0, count, zero, d, keyTail, right);
-    tile.clear(scores, rows, count);
-    tile.clear(dScores, rows, count);
-    tile.multiply(qRows, keysT, scores, rows, count, d);
-    tile.multiply(doutRows, valuesT, dScores, rows, count, w);
-    emitProbabilities(head, token0, rows, key0);
-    tile.multiply({dScores.ptr, dScores.stride, 1}, right, sum, rows, d, count);
-  });
-  storeTile(tile, e, sum, rows, g.keyWidth, buffers.result(DQ),
-            (token0 * g.heads + head) * g.keyWidth, e.i(g.heads * g.keyWidth));
+void AttentionGradKernel::emitItem(Val first, Val group) {
+  bool wantsKeys = buffers.result(DK) || buffers.result(DV);
+  begin = first;
+  end = e.min(e.numTokens(), begin + static_cast<double>(stretch));
+  Val queriesStop = end;
+  if (wantsKeys) {
+    tile.clear(dk, end - begin);
+    tile.clear(dv, end - begin);
+    queriesStop = queriesEnd(e, g, end - 1.0);
+  }
+  e.loop(begin, queriesStop, blocks.queries(),
+         [&](Val token0) { emitQueryBlock(token0, group); });
+  storeKeys(DK, dk, g.keyWidth, g.scale, group);
+  storeKeys(DV, dv, g.valueWidth, 1, group);
 }
 
-void AttentionGradKernel::emitKeyItem(Val block, Val group) {
-  if (!buffers.result(DK) && !buffers.result(DV))
-    return;
-  Val key0 = block * kAttentionBlock;
-  Val count = e.min(e.numTokens() - key0, e.i(kAttentionBlock));
-  Val d = e.i(g.keyWidth), w = e.i(g.valueWidth), zero = e.i(0);
+void AttentionGradKernel::emitQueryBlock(Val token0, Val group) {
+  Val tokens = e.min(e.numTokens() - token0, e.i(blocks.queries()));
+  Val zero = e.i(0), columns = e.i(blocks.columns());
+  Val d = e.i(g.keyWidth), w = e.i(g.valueWidth);
+  isOwnQuery = token0 < end;
+  Val first = firstKey(e, g, token0);
+  Val keyBegin = buffers.result(DQ)
+                     ? e.select(isOwnQuery, first, e.max(first, begin))
+                     : e.max(first, begin);
+  Val keyEnd = e.min(token0 + tokens, end);
+  e.ifThen(keyBegin < keyEnd, [&] {
+    blocks.start(token0, tokens);
+    auto source = [&](Operand which, int64_t width, double factor) {
+      return blocks.source(buffers.operand(which), width, group, factor);
+    };
+    tile.packPanelsTransposed(source(Q, g.keyWidth, g.scale * kLog2E), zero, d,
+                              zero, columns, keyTail, queriesT);
+    tile.packPanelsTransposed(source(DOut, g.valueWidth, 1), zero, w, zero,
+                              columns, valueTail, doutT);
+    tile.packPanels(source(Q, g.keyWidth, 1), zero, columns, zero, d, keyTail,
+                    queries);
+    tile.packPanels(source(DOut, g.valueWidth, 1), zero, columns, zero, w,
+                    valueTail, dout);
+    auto lseOf = blocks.source(buffers.operand(Lse), 1, group, kLog2E);
+    auto deltaOf = blocks.source(buffers.operand(Delta), 1, group, 1);
+    e.loop(zero, columns, 1, [&](Val c) {
+      e.store(lseOf(c, zero, 1), lse, c);
+      e.store(deltaOf(c, zero, 1), delta, c);
+    });
+    tile.clear(dq, columns);
 
-  tile.packPanelsTransposed(keys(K, g.keyWidth, group), zero, d, key0, count,
-                            keyTail, keysT);
-  tile.packPanelsTransposed(keys(V, g.valueWidth, group), zero, w, key0, count,
-                            valueTail, valuesT);
-  tile.clear(sum, count, d);
-  tile.clear(sumValues, count, w);
-  Val queryEnd = queriesEnd(e, g, key0 + count - 1);
-  int64_t perGroup = g.heads / g.groups;
-  e.loop(e.i(0), e.i(perGroup), 1, [&](Val member) {
-    Val head = group * perGroup + member;
-    auto qHead = queries(Q, g.keyWidth, head);
-    auto doutHead = queries(DOut, g.valueWidth, head);
-    e.loop(key0, queryEnd, kAttentionBlock, [&](Val token0) {
-      Val rows = e.min(queryEnd - token0, e.i(kAttentionBlock));
-      tile.packRows(qHead, token0, rows, zero, d, keyTail, qRows);
-      tile.packRows(doutHead, token0, rows, zero, w, valueTail, doutRows);
-      tile.packPanels(qHead, token0, rows, zero, d, keyTail, right);
-      tile.packPanels(doutHead, token0, rows, zero, w, valueTail, rightValues);
-      tile.clear(scores, rows, count);
-      tile.clear(dScores, rows, count);
-      tile.multiply(qRows, keysT, scores, rows, count, d);
-      tile.multiply(doutRows, valuesT, dScores, rows, count, w);
-      emitProbabilities(head, token0, rows, key0);
-      // The tiles read as their transposes: rows of A are keys.
-      tile.multiply({scores.ptr, 1, scores.stride}, rightValues, sumValues,
-                    count, w, rows);
-      tile.multiply({dScores.ptr, 1, dScores.stride}, right, sum, count, d,
-                    rows);
+    // Key blocks begin at multiples of their size inside each stretch.
+    double step = static_cast<double>(stretch);
+    double blockStep = static_cast<double>(blocks.keys());
+    e.loop(keyBegin / step * step, keyEnd, stretch, [&](Val part) {
+      Val skipped = e.max(keyBegin - part, zero) / blockStep * blockStep;
+      Val partEnd = e.min(part + step, keyEnd);
+      e.loop(part + skipped, partEnd, blocks.keys(), [&](Val key0) {
+        emitPair(key0, e.min(partEnd - key0, e.i(blocks.keys())), group);
+      });
+    });
+    if (buffers.result(DQ))
+      e.ifThen(isOwnQuery, [&] { storeQueries(group); });
+  });
+}
+
+void AttentionGradKernel::emitPair(Val key0, Val count, Val group) {
+  Val zero = e.i(0), columns = e.i(blocks.columns());
+  Val d = e.i(g.keyWidth), w = e.i(g.valueWidth);
+  auto kHead = keyHead(K, g.keyWidth, group);
+  tile.packRows(kHead, key0, count, zero, d, keyTail, kRows);
+  tile.packRows(keyHead(V, g.valueWidth, group), key0, count, zero, w, valueTail,
+                vRows);
+  tile.multiply(kRows, queriesT, scores, count, columns, d, {.overwrite = true});
+  tile.multiply(vRows, doutT, dScores, count, columns, w, {.overwrite = true});
+  // Rows of a last, partial micro-tile lie past every query of the block and
+  // become zero here, or past the stretch, where nobody reads their sums.
+  Val padded = e.ceilDiv(count, tile.microRows()) *
+               static_cast<double>(tile.microRows());
+  blocks.mask(scores, key0, padded);
+  emitProbabilities(padded);
+  e.ifThen(key0 >= begin, [&] {
+    auto rows = [&](TileC sums) {
+      return TileC{e.addressF(sums.ptr, (key0 - begin) *
+                                            static_cast<double>(sums.stride)),
+                   sums.stride};
+    };
+    if (buffers.result(DV))
+      tile.multiply({scores.ptr, scores.stride, 1}, dout, rows(dv), count, w,
+                    columns);
+    if (buffers.result(DK))
+      tile.multiply({dScores.ptr, dScores.stride, 1}, queries, rows(dk), count,
+                    d, columns);
+  });
+  if (buffers.result(DQ))
+    e.ifThen(isOwnQuery, [&] {
+      tile.packPanels(kHead, key0, count, zero, d, keyTail, keyPanels);
+      tile.multiply({dScores.ptr, 1, dScores.stride}, keyPanels, dq, columns, d,
+                    count);
+    });
+}
+
+void AttentionGradKernel::emitProbabilities(Val keys) {
+  e.loop(e.i(0), keys, 1, [&](Val k) {
+    e.loop(e.i(0), e.i(blocks.columns()), e.width(), [&](Val c) {
+      Val at = k * static_cast<double>(scores.stride) + c;
+      Val p = e.exp2(e.loadV(scores.ptr, at) - e.loadV(lse, c));
+      e.store(p, scores.ptr, at);
+      e.store(p * (e.loadV(dScores.ptr, at) - e.loadV(delta, c)), dScores.ptr,
+              at);
     });
   });
-  if (buffers.result(DK))
-    storeTile(tile, e, sum, count, g.keyWidth, buffers.result(DK),
-              (key0 * g.groups + group) * g.keyWidth,
-              e.i(g.groups * g.keyWidth));
-  if (buffers.result(DV))
-    storeTile(tile, e, sumValues, count, g.valueWidth, buffers.result(DV),
-              (key0 * g.groups + group) * g.valueWidth,
-              e.i(g.groups * g.valueWidth));
 }
 
-void AttentionGradKernel::emitProbabilities(Val head, Val token0, Val rows,
-                                            Val key0) {
-  e.loop(e.i(0), rows, 1, [&](Val r) {
-    Val token = token0 + r;
-    Val first = firstKey(e, g, token);
-    Val at = token * g.heads + head;
-    Val lse = e.broadcast(e.loadF(buffers.operand(Lse).pointer, at));
-    Val delta = e.broadcast(e.loadF(buffers.operand(Delta).pointer, at));
-    for (int64_t c = 0; c < kAttentionBlock; c += e.width()) {
-      Val mask = keyMask(e, key0 + c, first, token);
-      Val s = e.loadV(scores.ptr, r * scores.stride + c);
-      Val dp = e.loadV(dScores.ptr, r * dScores.stride + c);
-      Val p = e.exp(e.select(mask, e.fma(s, e.f(g.scale), -lse), e.vec(0)));
-      p = e.select(mask, p, e.vec(0));
-      // Lanes outside the mask may hold anything, so they are selected away
-      // rather than multiplied by zero.
-      Val ds = e.select(mask, p * (dp - delta) * g.scale, e.vec(0));
-      e.store(p, scores.ptr, r * scores.stride + c);
-      e.store(ds, dScores.ptr, r * dScores.stride + c);
-    }
+void AttentionGradKernel::storeQueries(Val group) {
+  blocks.forQueries(group, [&](Val r, Val index) {
+    tile.columnsLoop(e.i(g.keyWidth), keyTail, [&](Val c, int64_t lanes) {
+      Val sum = e.load(e.vecType(lanes), dq.ptr, r * dq.stride + c);
+      buffers.result(DQ).put(e, sum * g.scale, index * g.keyWidth + c);
+    });
+  });
+}
+
+void AttentionGradKernel::storeKeys(Result which, TileC from, int64_t width,
+                                    double factor, Val group) {
+  if (!buffers.result(which))
+    return;
+  e.loop(begin, end, 1, [&](Val token) {
+    Val line = (token * g.groups + group) * width;
+    tile.columnsLoop(e.i(width), width % e.width(), [&](Val c, int64_t lanes) {
+      Val sum = e.load(e.vecType(lanes), from.ptr,
+                       (token - begin) * from.stride + c);
+      buffers.result(which).put(e, factor == 1 ? sum : sum * factor, line + c);
+    });
   });
 }
 

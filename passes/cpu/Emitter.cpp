@@ -16,6 +16,12 @@ namespace {
 
 enum Argument { Buffers, Scalars, BatchArgument, Begin, End, Scratch };
 
+Type withElement(Type type, Type element) {
+  if (auto vector = dyn_cast<VectorType>(type))
+    return VectorType::get(vector.getShape(), element);
+  return element;
+}
+
 bool isFloat(Value v) { return isa<FloatType>(getElementTypeOrSelf(v)); }
 
 /// Makes two operands one type: a scalar beside a vector is broadcast.
@@ -235,7 +241,33 @@ Val Emitter::select(Val condition, Val a, Val c) {
   return wrap(b.createOrFold<arith::SelectOp>(location, condition.get(),
                                               a.get(), c.get()));
 }
+Val Emitter::larger(Val a, Val c) {
+  unify(a, c);
+  return select(a > c, a, c);
+}
 Val Emitter::exp(Val x) { return wrap(math::ExpOp::create(b, location, x)); }
+Val Emitter::exp2(Val x) {
+  if (!scalarType.isF32())
+    return exp(x * 0.6931471805599453);
+  // x = n + f, |f| <= 1/2. Adding 1.5 2^23 + 127 rounds to an integer and leaves
+  // n + 127, the exponent of 2^n, in the low bits. 2^f is the polynomial of
+  // degree 5 with the least relative error on [-1/2, 1/2], 8e-8.
+  constexpr double kShift = 12582912.0 + 127.0;
+  constexpr double kPolynomial[] = {
+      1.3276471979e-03, 9.6755413342e-03, 5.5507132735e-02,
+      2.4022119724e-01, 6.9314696706e-01, 1.0000000717};
+  Val bounded = larger(constant(x.type(), -127), x); // a NaN stays
+  Val shifted = bounded + kShift;
+  Val f = bounded - (shifted - kShift);
+  Val p = constant(x.type(), kPolynomial[0]);
+  for (double coefficient : llvm::ArrayRef(kPolynomial).drop_front())
+    p = fma(p, f, constant(x.type(), coefficient));
+  Type bits = withElement(x.type(), b.getI32Type());
+  Val exponent = wrap(arith::BitcastOp::create(b, location, bits, shifted));
+  exponent = wrap(arith::ShLIOp::create(b, location, exponent,
+                                        constant(bits, 23)));
+  return p * wrap(arith::BitcastOp::create(b, location, x.type(), exponent));
+}
 Val Emitter::log(Val x) { return wrap(math::LogOp::create(b, location, x)); }
 Val Emitter::tanh(Val x) { return wrap(math::TanhOp::create(b, location, x)); }
 Val Emitter::sqrt(Val x) { return wrap(math::SqrtOp::create(b, location, x)); }
@@ -285,11 +317,6 @@ Val Emitter::reduceMax(Val vector) {
   return foldHalves(*this, vector, [&](Val x, Val y) { return max(x, y); });
 }
 
-static Type withElement(Type type, Type element) {
-  if (auto vector = dyn_cast<VectorType>(type))
-    return VectorType::get(vector.getShape(), element);
-  return element;
-}
 Val Emitter::toI64(Val v) {
   Type type = withElement(v.type(), b.getI64Type());
   return type == v.type() ? v : wrap(arith::ExtSIOp::create(b, location, type, v));

@@ -144,7 +144,11 @@ public:
   Val min(Val a, Val b);        ///< signed integers, or floats
   Val max(Val a, Val b);
   Val select(Val condition, Val a, Val b);
+  /// a where a > b, else b: one instruction. A NaN in `a` gives b.
+  Val larger(Val a, Val b);
   Val exp(Val x);
+  /// 2^x. In f32 within 2 ulp, 0 below -126.5, infinite from 127.5 up.
+  Val exp2(Val x);
   Val log(Val x);
   Val tanh(Val x);
   Val sqrt(Val x);

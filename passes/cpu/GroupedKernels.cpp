@@ -134,7 +134,7 @@ public:
     depth = product.getX().getType().getDimSize(1);
     width = product.getType().getDimSize(1);
     int64_t tileColumns =
-        std::min(kTileColumns, roundUp(width, tile.panelColumns()));
+        std::min(kTileColumns, roundUp(width, tile.panelColumns(width)));
     blockDepth = std::min(tile.depth(), depth);
     c = tile.allocateC(kTileTokens, tileColumns);
     a = tile.allocateRows(kTileTokens, blockDepth);
@@ -168,7 +168,7 @@ private:
     ProductTile::Source w =
         tile.matrix(matrix, e.i(transposed ? depth : width), element);
     ProductTile::Source x = tokens(product.getX());
-    tile.clear(c, rows, columns);
+    tile.clear(c, rows);
     e.loop(e.i(0), e.i(depth), blockDepth, [&](Val k0) {
       Val k = e.min(e.i(depth) - k0, e.i(blockDepth));
       tile.packRows(x, row0, rows, k0, k, depth % e.width(), a);
@@ -204,13 +204,13 @@ public:
     auto type = outer.getType();
     int64_t slots = type.getDimSize(0), height = type.getDimSize(1);
     int64_t width = type.getDimSize(2);
-    int64_t tileRows = std::min(kTileRows, roundUp(height, tile.microRows()));
+    int64_t tileRows = roundUp(std::min(kTileRows, height), tile.stripRows());
     int64_t tileColumns =
-        std::min(kTileColumns, roundUp(width, tile.panelColumns()));
+        std::min(kTileColumns, roundUp(width, tile.panelColumns(width)));
     int64_t rowBlocks = (height + tileRows - 1) / tileRows;
     int64_t columnBlocks = (width + tileColumns - 1) / tileColumns;
     TileC c = tile.allocateC(tileRows, tileColumns);
-    TileB strips = tile.allocateStrips(tile.depth(), tileRows);
+    TileA strips = tile.allocateStrips(tile.depth(), tileRows);
     TileB b = tile.allocatePanels(tile.depth(), tileColumns);
 
     e.loop(e.begin(), e.end(), 1, [&](Val item) {
@@ -221,16 +221,16 @@ public:
       Val columns = e.min(e.i(width) - column0, e.i(tileColumns));
       ProductTile::Source left = tokens(outer.getA());
       ProductTile::Source right = tokens(outer.getB());
-      tile.clear(c, rows, columns);
+      tile.clear(c, rows);
       forRuns(e.i(0), e.numTokens(), [&](Val first, Val end, Val slot) {
         e.ifThen(slot == wanted, [&] {
           e.loop(first, end, tile.depth(), [&](Val k0) {
             Val k = e.min(end - k0, e.i(tile.depth()));
-            tile.packPanels(left, k0, k, row0, rows, height % e.width(),
+            tile.packStrips(left, k0, k, row0, rows, height % e.width(),
                             strips);
             tile.packPanels(right, k0, k, column0, columns, width % e.width(),
                             b);
-            tile.multiply(strips.asRows(), b, c, rows, columns, k);
+            tile.multiply(strips, b, c, rows, columns, k);
           });
         });
       });

@@ -125,7 +125,7 @@ void HeadKernel::packRight(Operand which, Val row0, Val rows, int64_t rowLimit,
 void HeadKernel::product(Operand left, Val row0, Val rows, TileB right,
                          int64_t columns, Val columnCount, TileC c) {
   auto source = matrix(left);
-  tile.clear(c, rows, columnCount);
+  tile.clear(c, rows);
   e.loop(e.i(0), e.i(features), depth, [&](Val k0) {
     Val k = e.min(e.i(features) - k0, e.i(depth));
     tile.packRows(source, row0, rows, k0, k, tail, leftRows);
@@ -258,7 +258,7 @@ FailureOr<KernelShape> HeadKernel::emitGradX() {
     gatherTokens(buffers.operand(Lse).pointer, token0, tokens, lse, false);
     gatherTokens(buffers.operand(DNll).pointer, token0, tokens, dnll, false);
     gatherTokens(buffers.operand(Targets).pointer, token0, tokens, targets, true);
-    tile.clear(dx, tokens, e.i(features));
+    tile.clear(dx, tokens);
     e.loop(e.i(0), e.i(words), kWords, [&](Val word0) {
       Val count = e.min(e.i(words) - word0, e.i(kWords));
       product(W, word0, count, x, kTokens, tokens, z);
@@ -297,7 +297,7 @@ FailureOr<KernelShape> HeadKernel::emitGradW() {
     Val word0 = item * kWords;
     Val count = e.min(e.i(words) - word0, e.i(kWords));
     packRight(W, word0, count, kWords, w);
-    tile.clear(dw, count, e.i(features));
+    tile.clear(dw, count);
     e.loop(e.i(0), tokenCount(), kTokens, [&](Val token0) {
       Val tokens = e.min(tokenCount() - token0, e.i(kTokens));
       product(X, token0, tokens, w, kWords, count, z);

@@ -70,7 +70,7 @@ private:
   bool residentPanels = false;
   Val rowCount, depthCount;
   TileA a;
-  TileB strips, b;
+  TileB b;
   TileC c;
 };
 
@@ -105,8 +105,7 @@ FailureOr<KernelShape> MatmulKernel::emit() {
   depthCount = tokenDepth ? e.numTokens() : e.i(staticDepth);
   c = tile.allocateC(tileRows, tileColumns);
   if (op.getTransposeA()) {
-    strips = tile.allocateStrips(blockDepth, tileRows);
-    a = strips.asRows();
+    a = tile.allocateStrips(blockDepth, tileRows);
   } else {
     a = tile.allocateRows(tileRows, blockDepth);
   }
@@ -142,9 +141,11 @@ void MatmulKernel::chooseTile() {
   static constexpr std::array<std::pair<int64_t, int64_t>, 6> kTiles = {
       {{256, 256}, {128, 256}, {128, 128}, {64, 128}, {64, 64}, {32, 64}}};
   int64_t rows = tokenRows ? kTypicalTokens : staticRows;
+  int64_t cut = op.getTransposeA() ? tile.stripRows() : tile.microRows();
   for (auto [tileR, tileC] : kTiles) {
-    tileRows = std::min(tileR, roundUp(rows, tile.microRows()));
-    tileColumns = std::min(tileC, roundUp(columnCount, tile.panelColumns()));
+    tileRows = roundUp(std::min(tileR, rows), cut);
+    tileColumns =
+        std::min(tileC, roundUp(columnCount, tile.panelColumns(columnCount)));
     int64_t items = ((rows + tileRows - 1) / tileRows) *
                     ((columnCount + tileColumns - 1) / tileColumns);
     if (items >= kWantedItems)
@@ -179,8 +180,8 @@ ProductTile::Source MatmulKernel::operand(Value value) {
 
 void MatmulKernel::packA(Val row0, Val rows, Val k0, Val k) {
   if (op.getTransposeA())
-    tile.packPanels(operand(op.getA()), k0, k, row0, rows, tailOf(staticRows),
-                    strips);
+    tile.packStrips(operand(op.getA()), k0, k, row0, rows, tailOf(staticRows),
+                    a);
   else
     tile.packRows(operand(op.getA()), row0, rows, k0, k, tailOf(staticDepth),
                   a);
@@ -210,7 +211,7 @@ void MatmulKernel::emitItem(Val item, Val packedColumn) {
   Val rows = e.min(rowCount - row0, e.i(tileRows));
   Val columns = e.min(e.i(columnCount) - column0, e.i(tileColumns));
 
-  tile.clear(c, rows, columns);
+  tile.clear(c, rows);
   e.loop(e.i(0), depthCount, blockDepth, [&](Val k0) {
     Val k = e.min(depthCount - k0, e.i(blockDepth));
     packA(row0, rows, k0, k);

@@ -7,35 +7,48 @@ using namespace mlir;
 
 namespace pg {
 
+/// A panel as large as this stays in the L1 cache while rows pass by it.
+constexpr int64_t kSmallPanelBytes = 20 << 10;
+
 ProductTile::ProductTile(Emitter &e) : e(e) {
-  // 8 x 2 accumulators need the 32 registers that come with 512-bit vectors.
-  rowsPerMicro = e.width() * e.floatBytes() >= 64 ? 8 : 4;
+  // Of 32 registers with 512-bit vectors, of 16 with 256-bit ones; without fused
+  // multiply-add a product takes a register of its own.
+  int64_t bytes = e.width() * e.floatBytes();
+  accumulators = bytes >= 64 ? 24 : bytes >= 32 ? 12 : 8;
+}
+
+int64_t ProductTile::panelColumns(int64_t columns) const {
+  int64_t narrow = 2 * e.width(), wide = 4 * e.width();
+  bool isWide = accumulators == 24 &&
+                roundUp(columns, wide) == roundUp(columns, narrow);
+  return isWide ? wide : narrow;
 }
 
 TileA ProductTile::allocateRows(int64_t rows, int64_t k) {
   int64_t stride = rowStride(k);
-  return {e.scratch(roundUp(rows, rowsPerMicro) * stride * e.floatBytes()),
+  return {e.scratch(roundUp(rows, microRows()) * stride * e.floatBytes()),
           stride, 1};
 }
 
-TileB ProductTile::allocateColumns(int64_t k, int64_t columns, int64_t panel) {
+TileA ProductTile::allocateStrips(int64_t k, int64_t rows) {
+  // A vector is written at every step of k; the last one reaches further.
+  int64_t strip = microRows(), stride = k * strip + e.width();
+  int64_t strips = roundUp(rows, strip) / strip;
+  line = e.scratch((roundUp(rows, e.width()) + 2 * e.width()) * e.floatBytes());
+  return {e.scratch(strips * stride * e.floatBytes()), 1, strip, strip, stride};
+}
+
+TileB ProductTile::allocatePanels(int64_t k, int64_t columns) {
   // One extra row keeps panels from lying a power of two apart.
+  int64_t panel = panelColumns(columns);
   int64_t stride = (roundUp(k, e.width()) + 1) * panel;
   int64_t panels = roundUp(columns, panel) / panel;
   return {e.scratch(panels * stride * e.floatBytes()), stride, panel};
 }
 
-TileB ProductTile::allocatePanels(int64_t k, int64_t columns) {
-  return allocateColumns(k, columns, panelColumns());
-}
-
-TileB ProductTile::allocateStrips(int64_t k, int64_t rows) {
-  return allocateColumns(k, rows, std::max(e.width(), rowsPerMicro));
-}
-
 TileC ProductTile::allocateC(int64_t rows, int64_t columns) {
-  int64_t stride = roundUp(columns, panelColumns()) + e.width();
-  return {e.scratch(roundUp(rows, rowsPerMicro) * stride * e.floatBytes()),
+  int64_t stride = roundUp(columns, panelColumns(columns)) + e.width();
+  return {e.scratch(roundUp(rows, microRows()) * stride * e.floatBytes()),
           stride};
 }
 
@@ -76,10 +89,31 @@ void ProductTile::packRows(const Source &source, Val row0, Val rows, Val k0,
       e.store(widen(source(row0 + r, k0 + c, lanes)), to.ptr, r * to.row + c);
     });
   });
-  Val padded = e.ceilDiv(rows, rowsPerMicro) * rowsPerMicro;
+  Val padded = e.ceilDiv(rows, microRows()) * microRows();
   e.loop(rows, padded, 1, [&](Val r) {
     e.loop(e.i(0), k, e.width(), [&](Val c) {
       e.store(e.vec(0), to.ptr, r * to.row + c);
+    });
+  });
+}
+
+void ProductTile::packStrips(const Source &source, Val k0, Val k, Val row0,
+                             Val rows, int64_t tail, TileA to) {
+  int64_t width = e.width();
+  Val filled = e.ceilDiv(rows, width) * width;
+  e.loop(filled, filled + 2.0 * width, width,
+         [&](Val c) { e.store(e.vec(0), line, c); });
+  Val strips = e.ceilDiv(rows, to.strip);
+  e.loop(e.i(0), k, 1, [&](Val step) {
+    columnsLoop(rows, tail, [&](Val c, int64_t lanes) {
+      e.store(widen(source(k0 + step, row0 + c, lanes)), line, c);
+    });
+    // Whole vectors: what is written past a strip's rows belongs to the next
+    // step, which comes later.
+    e.loop(e.i(0), strips, 1, [&](Val s) {
+      Val at = s * to.stripStride + step * to.step;
+      for (int64_t r = 0; r < to.strip; r += width)
+        e.store(e.loadV(line, s * to.strip + r), to.ptr, at + r);
     });
   });
 }
@@ -141,49 +175,67 @@ void ProductTile::packPanelsTransposed(const Source &source, Val k0, Val k,
   });
 }
 
-void ProductTile::clear(TileC c, Val rows, Val columns) {
-  Val paddedRows = e.ceilDiv(rows, rowsPerMicro) * rowsPerMicro;
-  Val paddedColumns = e.ceilDiv(columns, panelColumns()) * panelColumns();
-  e.loop(e.i(0), paddedRows, 1, [&](Val r) {
-    e.loop(e.i(0), paddedColumns, e.width(), [&](Val column) {
-      e.store(e.vec(0), c.ptr, r * c.stride + column);
-    });
-  });
+void ProductTile::clear(TileC c, Val rows) {
+  Val end = e.ceilDiv(rows, microRows()) * (microRows() * c.stride);
+  e.loop(e.i(0), end, e.width(),
+         [&](Val at) { e.store(e.vec(0), c.ptr, at); });
 }
 
 void ProductTile::multiply(TileA a, TileB b, TileC c, Val rows, Val columns,
-                           Val k) {
-  int64_t width = e.width(), panel = panelColumns();
-  Val panels = e.ceilDiv(columns, panel);
-  // Panels outside, rows inside: the panel stays in L1 while A streams.
-  e.loop(e.i(0), panels, 1, [&](Val p) {
+                           Val k, const Accumulation &how) {
+  int64_t micro = accumulators / (b.columns / e.width());
+  Val panels = e.ceilDiv(columns, b.columns);
+  auto one = [&](Val r, Val p) {
     Val bPanel = e.addressF(b.ptr, p * b.panelStride);
-    e.loop(e.i(0), rows, rowsPerMicro, [&](Val r) {
-      Val aRows = e.addressF(
-          a.ptr, a.strip ? r / a.strip * a.stripStride + r % a.strip * a.row
-                         : r * a.row);
-      Val cTile = e.addressF(c.ptr, r * c.stride + p * panel);
-      SmallVector<Val, 16> sums;
-      for (int64_t i = 0; i < rowsPerMicro; ++i)
-        for (int64_t v = 0; v < 2; ++v)
-          sums.push_back(e.loadV(cTile, e.i(i * c.stride + v * width)));
-      sums = e.loop(e.i(0), k, 1, sums, [&](Val step, ArrayRef<Val> carried) {
-        Val b0 = e.loadV(bPanel, step * panel);
-        Val b1 = e.loadV(bPanel, step * panel + width);
-        Val aStep = e.addressF(aRows, step * a.step);
-        Emitter::Vals next;
-        for (int64_t i = 0; i < rowsPerMicro; ++i) {
-          Val scale = e.broadcast(e.loadF(aStep, e.i(i * a.row)));
-          next.push_back(e.fma(scale, b0, carried[2 * i]));
-          next.push_back(e.fma(scale, b1, carried[2 * i + 1]));
-        }
-        return next;
-      });
-      for (int64_t i = 0; i < rowsPerMicro; ++i)
-        for (int64_t v = 0; v < 2; ++v)
-          e.store(sums[2 * i + v], cTile, e.i(i * c.stride + v * width));
+    Val aRows = e.addressF(
+        a.ptr, a.strip ? r / a.strip * a.stripStride + r % a.strip * a.row
+                       : r * a.row);
+    TileC at{e.addressF(c.ptr, r * c.stride + p * b.columns), c.stride};
+    Val scale = how.rowScale ? e.addressF(how.rowScale, r) : Val();
+    multiplyMicro(aRows, a, bPanel, b.columns, at, k, {how.overwrite, scale});
+  };
+  // A small panel stays in L1 while the rows stream; else the rows of one
+  // micro-kernel stay there while the panels stream.
+  if (b.panelStride * e.floatBytes() <= kSmallPanelBytes)
+    e.loop(e.i(0), panels, 1, [&](Val p) {
+      e.loop(e.i(0), rows, micro, [&](Val r) { one(r, p); });
     });
+  else
+    e.loop(e.i(0), rows, micro, [&](Val r) {
+      e.loop(e.i(0), panels, 1, [&](Val p) { one(r, p); });
+    });
+}
+
+void ProductTile::multiplyMicro(Val aRows, const TileA &a, Val bPanel,
+                                int64_t panel, TileC c, Val k,
+                                const Accumulation &how) {
+  int64_t width = e.width(), vectors = panel / width;
+  int64_t rows = accumulators / vectors;
+  auto place = [&](int64_t i, int64_t v) { return e.i(i * c.stride + v * width); };
+  Emitter::Vals sums;
+  for (int64_t i = 0; i < rows; ++i) {
+    Val factor = how.rowScale ? e.broadcast(e.loadF(how.rowScale, e.i(i))) : Val();
+    for (int64_t v = 0; v < vectors; ++v) {
+      Val old = how.overwrite ? e.vec(0) : e.loadV(c.ptr, place(i, v));
+      sums.push_back(factor ? old * factor : old);
+    }
+  }
+  sums = e.loop(e.i(0), k, 1, sums, [&](Val step, ArrayRef<Val> carried) {
+    SmallVector<Val> bRow;
+    for (int64_t v = 0; v < vectors; ++v)
+      bRow.push_back(e.loadV(bPanel, step * panel + v * width));
+    Val aStep = e.addressF(aRows, step * a.step);
+    Emitter::Vals next;
+    for (int64_t i = 0; i < rows; ++i) {
+      Val factor = e.broadcast(e.loadF(aStep, e.i(i * a.row)));
+      for (int64_t v = 0; v < vectors; ++v)
+        next.push_back(e.fma(factor, bRow[v], carried[i * vectors + v]));
+    }
+    return next;
   });
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t v = 0; v < vectors; ++v)
+      e.store(sums[i * vectors + v], c.ptr, place(i, v));
 }
 
 } // namespace pg

@@ -4,14 +4,16 @@
 // C[rows][columns] += A[rows][k] B[k][columns] with A and B in thread scratch.
 //
 //   A   any layout with static strides: element (r, k) at r * row + k * step
-//   B   panels of `panelColumns` columns: panel p, row k at
-//       p * panelStride + k * panelColumns
+//   B   panels of some vectors' columns: panel p, row k at
+//       p * panelStride + k * columns
 //   C   row-major tile with a static stride
 //
-// The micro-kernel holds microRows x 2 vectors of C in registers. Packed data
-// is padded with zeros, so it never sees a tail. Products use fused
-// multiply-add; the sum over k runs in order, so a value never depends on how
-// rows or columns were cut.
+// The micro-kernel holds rows x vectors of C in registers, 24 with the 32
+// registers of 512-bit vectors: 6 x 4 where panels are four vectors wide (fewest
+// loads), 12 x 2 where they are two. It is not unrolled over k: measured, a
+// longer loop is slower. Packed data is padded with zeros, so it never sees a
+// tail. Products use fused multiply-add; the sum over k runs in order, so a
+// value never depends on how rows or columns were cut.
 //
 //===----------------------------------------------------------------------===//
 #ifndef PG_PASSES_CPU_PRODUCTTILE_H
@@ -20,6 +22,7 @@
 #include "passes/cpu/Emitter.h"
 
 #include <functional>
+#include <numeric>
 
 namespace pg {
 
@@ -28,7 +31,8 @@ inline int64_t roundUp(int64_t value, int64_t multiple) {
 }
 
 /// A in scratch (or in place): element (r, k) at `ptr[r * row + k * step]`, or,
-/// packed in strips of `strip` rows, that within strip r / strip.
+/// packed in strips of `strip` rows (whole micro-kernels), that within strip
+/// r / strip.
 struct TileA {
   Val ptr;
   int64_t row, step;
@@ -40,8 +44,6 @@ struct TileB {
   Val ptr;
   int64_t panelStride;
   int64_t columns;
-  /// The same memory read as the transposed operand: columns are rows of A.
-  TileA asRows() const { return {ptr, 1, columns, columns, panelStride}; }
 };
 
 /// C, row-major.
@@ -50,13 +52,24 @@ struct TileC {
   int64_t stride;
 };
 
+/// What a product does with the old C: adds to it unless told otherwise.
+struct Accumulation {
+  bool overwrite = false; ///< C = A B
+  Val rowScale = Val();   ///< one factor per row: C = diag(rowScale) C + A B
+};
+
 class ProductTile {
 public:
   explicit ProductTile(Emitter &e);
 
-  /// Rows of the micro-kernel: 8 with 32 vector registers, else 4.
-  int64_t microRows() const { return rowsPerMicro; }
-  int64_t panelColumns() const { return 2 * e.width(); }
+  /// What rows are padded to: a multiple of the rows of every micro-kernel.
+  int64_t microRows() const { return accumulators / 2; }
+  /// What the rows of a tile are cut at when A is packed in strips: whole vectors
+  /// of the source, whole micro-kernels.
+  int64_t stripRows() const { return std::lcm(microRows(), e.width()); }
+  /// Columns of a panel for a B of so many columns: four vectors where the
+  /// registers suffice and that pads no more than two.
+  int64_t panelColumns(int64_t columns) const;
   /// Depth of a block of k such that one panel stays in the L1 cache.
   int64_t depth() const { return 256; }
 
@@ -65,8 +78,8 @@ public:
 
   TileA allocateRows(int64_t rows, int64_t k);
   TileB allocatePanels(int64_t k, int64_t columns);
-  /// Narrow panels for a [k][rows] matrix that is to be read `asRows`.
-  TileB allocateStrips(int64_t k, int64_t rows);
+  /// A for a matrix that lies as [k][rows]: strips of microRows rows.
+  TileA allocateStrips(int64_t k, int64_t rows);
   TileC allocateC(int64_t rows, int64_t columns);
 
   /// `lanes` consecutive elements at (row, column ..) of a row-major matrix.
@@ -83,6 +96,10 @@ public:
   /// rows x k at (row0, k0) of `source` into A; rows are padded to microRows.
   void packRows(const Source &source, Val row0, Val rows, Val k0, Val k,
                 int64_t tail, TileA to);
+  /// The same from the transposed matrix (its rows are steps of k), into strips;
+  /// `tail` is that of its columns.
+  void packStrips(const Source &source, Val k0, Val k, Val row0, Val rows,
+                  int64_t tail, TileA to);
   /// k x columns at (k0, column0) into panels, columns padded to whole panels.
   void packPanels(const Source &source, Val k0, Val k, Val column0, Val columns,
                   int64_t tail, TileB to);
@@ -91,10 +108,11 @@ public:
   /// column0 + columns - 1: what they contribute is never read.
   void packPanelsTransposed(const Source &source, Val k0, Val k, Val column0,
                             Val columns, int64_t tail, TileB to);
-  /// C[0 .. rows)[0 .. columns) = 0, whole micro-tiles and panels.
-  void clear(TileC c, Val rows, Val columns);
+  /// Rows [0, rows), padded to microRows, become zero in their whole length.
+  void clear(TileC c, Val rows);
   /// C += A B over whole micro-tiles and panels.
-  void multiply(TileA a, TileB b, TileC c, Val rows, Val columns, Val k);
+  void multiply(TileA a, TileB b, TileC c, Val rows, Val columns, Val k,
+                const Accumulation &how = {});
 
   /// Vectors v of a width x width block, transposed.
   llvm::SmallVector<Val, 16> transposeBlock(llvm::SmallVector<Val, 16> v);
@@ -105,10 +123,13 @@ public:
   Val widen(Val vector);
 
 private:
-  TileB allocateColumns(int64_t k, int64_t columns, int64_t panel);
+  /// One micro-tile: `aRows`, `bPanel` and `c` are where it begins.
+  void multiplyMicro(Val aRows, const TileA &a, Val bPanel, int64_t panel,
+                     TileC c, Val k, const Accumulation &how);
 
   Emitter &e;
-  int64_t rowsPerMicro;
+  int64_t accumulators; ///< vectors of C in registers
+  Val line;             ///< scratch of packStrips: one row of the source
 };
 
 } // namespace pg
