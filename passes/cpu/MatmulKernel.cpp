@@ -6,8 +6,11 @@
 // thread's run of items reuses the packed B of one column block. Per item:
 //   1. clear the tile C in scratch
 //   2. for each block of k, in order: pack A (evaluating the prologue), pack B
-//      unless it is still there, multiply
-//   3. evaluate every yield from the tile (epilogue) and store it
+//      unless it is still there, multiply. Rows of A that lie in memory as they
+//      are wanted are not packed: the micro-kernel reads a few of them in step,
+//      which the machine fetches ahead, while packing waits for memory.
+//   3. after each micro-tile of the last block: evaluate every yield from it
+//      (epilogue) and store it
 // The tile size depends on the static shape only.
 //
 //===----------------------------------------------------------------------===//
@@ -49,8 +52,16 @@ private:
   void emitItem(Val item, Val packedColumn);
   void packA(Val row0, Val rows, Val k0, Val k);
   void packB(Val k0, Val k, Val column0, Val columns, TileB to);
-  void emitEpilogue(Val row0, Val rows, Val column0, Val columns);
+  /// Rows and columns [.., end) of the tile whose corner is (row0, column0).
+  void emitEpilogue(Val row0, Val column0, Val row, Val rowEnd, Val column,
+                    Val columnEnd);
   void emitYields(Val row, Val column, Val value, int64_t lanes);
+  /// C += A B of one block of k, and the epilogue behind the last one.
+  void multiply(const TileB &panels, Val row0, Val rows, Val column0,
+                Val columns, Val k0, Val k, Val isLast);
+  /// Where A lies when its rows need no packing; else empty.
+  Val rowsInPlace();
+  int64_t bufferOf(BlockArgument argument);
   /// Packed panels of k-block `k0` of the resident B.
   TileB residentB(Val k0);
   /// Reads an operand of the product through the evaluator (prologue).
@@ -161,10 +172,8 @@ ProductTile::Source MatmulKernel::operand(Value value) {
   auto type = cast<RankedTensorType>(value.getType());
   int64_t extent = type.getDimSize(1);
   if (auto argument = dyn_cast<BlockArgument>(throughReshapes(value))) {
-    int64_t buffer = llvm::count_if(
-        def.getBody().front().getArguments().take_front(argument.getArgNumber()),
-        [](BlockArgument a) { return isa<RankedTensorType>(a.getType()); });
-    return tile.matrix(e.buffer(buffer), e.i(extent), type.getElementType());
+    return tile.matrix(e.buffer(bufferOf(argument)), e.i(extent),
+                       type.getElementType());
   }
   return [this, value, extent](Val row, Val column, int64_t lanes) {
     ElementEvaluator::Scope scope(evaluator,
@@ -212,27 +221,74 @@ void MatmulKernel::emitItem(Val item, Val packedColumn) {
   Val columns = e.min(e.i(columnCount) - column0, e.i(tileColumns));
 
   tile.clear(c, rows);
-  e.loop(e.i(0), depthCount, blockDepth, [&](Val k0) {
+  // Without tokens a sum over them is zero, and is stored like any other.
+  Val depthEnd = tokenDepth ? e.max(depthCount, e.i(1)) : depthCount;
+  e.loop(e.i(0), depthEnd, blockDepth, [&](Val k0) {
     Val k = e.min(depthCount - k0, e.i(blockDepth));
-    packA(row0, rows, k0, k);
     TileB panels = residentB(k0);
     if (residentPanels)
       e.ifThen(columnBlock != packedColumn,
                [&] { packB(k0, k, column0, columns, panels); });
     else
       packB(k0, k, column0, columns, panels);
-    tile.multiply(a, panels, c, rows, columns, k);
+    Val isLast = k0 + k >= depthCount;
+    multiply(panels, row0, rows, column0, columns, k0, k, isLast);
   });
-  emitEpilogue(row0, rows, column0, columns);
 }
 
-void MatmulKernel::emitEpilogue(Val row0, Val rows, Val column0, Val columns) {
-  e.loop(e.i(0), rows, 1, [&](Val r) {
-    Val row = row0 + r;
-    tile.columnsLoop(columns, tailOf(columnCount), [&](Val at, int64_t lanes) {
-      Val value = e.load(e.vecType(lanes), c.ptr, r * c.stride + at);
-      emitYields(row, column0 + at, value, lanes);
+void MatmulKernel::multiply(const TileB &panels, Val row0, Val rows,
+                            Val column0, Val columns, Val k0, Val k,
+                            Val isLast) {
+  int64_t micro = tile.microRowsOf(b), panel = b.columns;
+  auto part = [&](TileA left, Val first, Val count) {
+    TileC from{e.addressF(c.ptr, first * c.stride), c.stride};
+    tile.multiply(left, panels, from, count, columns, k, {}, [&](Val r, Val p) {
+      e.ifThen(isLast, [&] {
+        emitEpilogue(row0, column0, first + r, first + e.min(r + micro, count),
+                     p * panel, e.min(p * panel + panel, columns));
+      });
     });
+  };
+  Val inPlace = rowsInPlace();
+  if (!inPlace) {
+    packA(row0, rows, k0, k);
+    part(a, e.i(0), rows);
+    return;
+  }
+  // The last rows of the matrix, fewer than a micro-kernel reads, are packed.
+  Val whole = rows / micro * micro;
+  Val start = e.addressF(inPlace, row0 * staticDepth + k0);
+  part({start, staticDepth, 1}, e.i(0), whole);
+  e.ifThen(whole < rows, [&] {
+    packA(row0 + whole, rows - whole, k0, k);
+    part(a, whole, rows - whole);
+  });
+}
+
+Val MatmulKernel::rowsInPlace() {
+  auto argument = dyn_cast<BlockArgument>(throughReshapes(op.getA()));
+  if (!argument || op.getTransposeA() ||
+      getElementTypeOrSelf(argument.getType()) != e.floatType())
+    return {};
+  return e.buffer(bufferOf(argument));
+}
+
+int64_t MatmulKernel::bufferOf(BlockArgument argument) {
+  return llvm::count_if(
+      def.getBody().front().getArguments().take_front(argument.getArgNumber()),
+      [](BlockArgument a) { return isa<RankedTensorType>(a.getType()); });
+}
+
+void MatmulKernel::emitEpilogue(Val row0, Val column0, Val row, Val rowEnd,
+                                Val column, Val columnEnd) {
+  e.loop(row, rowEnd, 1, [&](Val r) {
+    Val token = row0 + r;
+    tile.columnsLoop(columnEnd - column, tailOf(columnCount),
+                     [&](Val at, int64_t lanes) {
+                       Val value = e.load(e.vecType(lanes), c.ptr,
+                                          r * c.stride + column + at);
+                       emitYields(token, column0 + column + at, value, lanes);
+                     });
   });
 }
 

@@ -99,40 +99,69 @@ void ProductTile::packRows(const Source &source, Val row0, Val rows, Val k0,
 
 void ProductTile::packStrips(const Source &source, Val k0, Val k, Val row0,
                              Val rows, int64_t tail, TileA to) {
-  int64_t width = e.width();
-  Val filled = e.ceilDiv(rows, width) * width;
+  // Whole vectors are written: what they hold past a strip's rows belongs to
+  // the next step, which comes later. stripRows() rows are some vectors of the
+  // source and some strips, cut from them in registers; the rest of the rows
+  // goes through a line in scratch.
+  int64_t width = e.width(), unit = stripRows();
+  Val whole = rows / unit * unit;
+  Val filled = e.ceilDiv(rows - whole, width) * width;
   e.loop(filled, filled + 2.0 * width, width,
          [&](Val c) { e.store(e.vec(0), line, c); });
-  Val strips = e.ceilDiv(rows, to.strip);
   e.loop(e.i(0), k, 1, [&](Val step) {
-    columnsLoop(rows, tail, [&](Val c, int64_t lanes) {
-      e.store(widen(source(k0 + step, row0 + c, lanes)), line, c);
+    e.loop(e.i(0), whole, unit, [&](Val row) {
+      SmallVector<Val> v;
+      for (int64_t c = 0; c < unit; c += width)
+        v.push_back(source(k0 + step, row0 + row + c, width));
+      v.push_back(e.vec(0));
+      for (int64_t s = 0; s < unit / to.strip; ++s)
+        for (int64_t r = 0; r < to.strip; r += width) {
+          int64_t first = s * to.strip + r;
+          SmallVector<int64_t> lanes;
+          for (int64_t lane = 0; lane < width; ++lane)
+            lanes.push_back(first % width + lane);
+          Val piece = e.shuffle(v[first / width], v[first / width + 1], lanes);
+          e.store(piece, to.ptr,
+                  (row / to.strip + s) * to.stripStride + step * to.step + r);
+        }
     });
-    // Whole vectors: what is written past a strip's rows belongs to the next
-    // step, which comes later.
-    e.loop(e.i(0), strips, 1, [&](Val s) {
-      Val at = s * to.stripStride + step * to.step;
-      for (int64_t r = 0; r < to.strip; r += width)
-        e.store(e.loadV(line, s * to.strip + r), to.ptr, at + r);
+    e.ifThen(whole < rows, [&] {
+      columnsLoop(rows - whole, tail, [&](Val c, int64_t lanes) {
+        e.store(widen(source(k0 + step, row0 + whole + c, lanes)), line, c);
+      });
+      e.loop(e.i(0), e.ceilDiv(rows - whole, to.strip), 1, [&](Val s) {
+        Val at = (whole / to.strip + s) * to.stripStride + step * to.step;
+        for (int64_t r = 0; r < to.strip; r += width)
+          e.store(e.loadV(line, s * to.strip + r), to.ptr, at + r);
+      });
     });
   });
 }
 
 void ProductTile::packPanels(const Source &source, Val k0, Val k, Val column0,
                              Val columns, int64_t tail, TileB to) {
-  int64_t panel = to.columns;
-  auto place = [&](Val row, Val c) {
-    return c / panel * to.panelStride + row * panel + c % panel;
-  };
-  Val filled = e.ceilDiv(columns, e.width()) * e.width();
-  Val padded = e.ceilDiv(columns, panel) * panel;
-  e.loop(e.i(0), k, 1, [&](Val row) {
-    columnsLoop(columns, tail, [&](Val c, int64_t lanes) {
-      e.store(widen(source(k0 + row, column0 + c, lanes)), to.ptr,
-              place(row, c));
+  // Whole panels row by row; the vectors of the last, partial one one by one.
+  int64_t panel = to.columns, width = e.width();
+  Val whole = columns / panel * panel;
+  e.loop(e.i(0), whole, panel, [&](Val c) {
+    Val start = e.addressF(to.ptr, c / panel * to.panelStride);
+    e.loop(e.i(0), k, 1, [&](Val row) {
+      for (int64_t v = 0; v < panel; v += width)
+        e.store(source(k0 + row, column0 + c + v, width), start,
+                row * panel + v);
     });
-    e.loop(filled, padded, e.width(),
-           [&](Val c) { e.store(e.vec(0), to.ptr, place(row, c)); });
+  });
+  e.ifThen(whole < columns, [&] {
+    Val start = e.addressF(to.ptr, whole / panel * to.panelStride);
+    Val rest = columns - whole;
+    e.loop(e.i(0), k, 1, [&](Val row) {
+      columnsLoop(rest, tail, [&](Val c, int64_t lanes) {
+        e.store(widen(source(k0 + row, column0 + whole + c, lanes)), start,
+                row * panel + c);
+      });
+      e.loop(e.ceilDiv(rest, width) * width, e.i(panel), width,
+             [&](Val c) { e.store(e.vec(0), start, row * panel + c); });
+    });
   });
 }
 
@@ -182,8 +211,8 @@ void ProductTile::clear(TileC c, Val rows) {
 }
 
 void ProductTile::multiply(TileA a, TileB b, TileC c, Val rows, Val columns,
-                           Val k, const Accumulation &how) {
-  int64_t micro = accumulators / (b.columns / e.width());
+                           Val k, const Accumulation &how, AfterMicro after) {
+  int64_t micro = microRowsOf(b);
   Val panels = e.ceilDiv(columns, b.columns);
   auto one = [&](Val r, Val p) {
     Val bPanel = e.addressF(b.ptr, p * b.panelStride);
@@ -193,6 +222,8 @@ void ProductTile::multiply(TileA a, TileB b, TileC c, Val rows, Val columns,
     TileC at{e.addressF(c.ptr, r * c.stride + p * b.columns), c.stride};
     Val scale = how.rowScale ? e.addressF(how.rowScale, r) : Val();
     multiplyMicro(aRows, a, bPanel, b.columns, at, k, {how.overwrite, scale});
+    if (after)
+      after(r, p);
   };
   // A small panel stays in L1 while the rows stream; else the rows of one
   // micro-kernel stay there while the panels stream.

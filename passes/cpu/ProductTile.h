@@ -110,9 +110,15 @@ public:
                             Val columns, int64_t tail, TileB to);
   /// Rows [0, rows), padded to microRows, become zero in their whole length.
   void clear(TileC c, Val rows);
+  /// Called after each micro-tile, which begins at this row and in this panel.
+  using AfterMicro = llvm::function_ref<void(Val row, Val panel)>;
   /// C += A B over whole micro-tiles and panels.
   void multiply(TileA a, TileB b, TileC c, Val rows, Val columns, Val k,
-                const Accumulation &how = {});
+                const Accumulation &how = {}, AfterMicro after = {});
+  /// Rows of the micro-kernel for this B.
+  int64_t microRowsOf(const TileB &b) const {
+    return accumulators / (b.columns / e.width());
+  }
 
   /// Vectors v of a width x width block, transposed.
   llvm::SmallVector<Val, 16> transposeBlock(llvm::SmallVector<Val, 16> v);

@@ -35,6 +35,7 @@ double secondsOf(const std::function<void()> &work) {
 
 double peak = 0;
 int64_t vectorBytes = 64;
+std::string wanted; ///< part of the names of what is timed
 
 void measurePeak() {
   double flops = 0;
@@ -47,6 +48,8 @@ void measurePeak() {
 /// Best of at least five runs and a third of a second.
 void report(const std::string &name, double flops,
             const std::function<void()> &work) {
+  if (name.find(wanted) == std::string::npos)
+    return;
   work();
   double best = 1e30, total = 0;
   for (int k = 0; k < 5 || total < 0.3; ++k) {
@@ -195,6 +198,8 @@ int main(int argc, char **argv) {
   if (argc > 1)
     vectorBytes = std::atoi(argv[1]);
   bool quick = argc > 2 && std::strcmp(argv[2], "quick") == 0;
+  if (argc > 3)
+    wanted = argv[3];
   measurePeak();
   std::printf("peak of one thread, f32: %.1f GF/s; vectors of %lld bytes\n",
               peak * 1e-9, static_cast<long long>(vectorBytes));
