@@ -30,8 +30,9 @@ bool isMatrixTranspose(KernelDefOp def) {
 
 bool hasStructuredOp(KernelDefOp def) {
   return llvm::any_of(def.getBody().front(), [](Operation &op) {
-    return isa<MatmulOp, AttentionOp, AttentionGradOp, LinearCrossEntropyOp,
-               LinearCrossEntropyGradXOp, LinearCrossEntropyGradWOp>(op);
+    return isa<MatmulOp, GroupedMatmulOp, GroupedOuterOp, AttentionOp,
+               AttentionGradOp, LinearCrossEntropyOp, LinearCrossEntropyGradXOp,
+               LinearCrossEntropyGradWOp>(op);
   });
 }
 
@@ -42,6 +43,8 @@ FailureOr<EmittedKernel> emitKernel(KernelDefOp def) {
                     .Case([](CombineOp) { return emitCombineKernel; })
                     .Case([](GatherGradOp) { return emitGatherGradKernel; })
                     .Case([](MatmulOp) { return emitMatmulKernel; })
+                    .Case([](GroupedMatmulOp) { return emitGroupedMatmulKernel; })
+                    .Case([](GroupedOuterOp) { return emitGroupedOuterKernel; })
                     .Case([](AttentionOp) { return emitAttentionKernel; })
                     .Case([](AttentionGradOp) { return emitAttentionGradKernel; })
                     .Case([](LinearCrossEntropyOp) {

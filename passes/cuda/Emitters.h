@@ -26,6 +26,8 @@ mlir::FailureOr<EmittedKernel> emitTransposeKernel(KernelDefOp def);
 
 // By the structured op of the body.
 mlir::FailureOr<EmittedKernel> emitMatmulKernel(KernelDefOp def);
+mlir::FailureOr<EmittedKernel> emitGroupedMatmulKernel(KernelDefOp def);
+mlir::FailureOr<EmittedKernel> emitGroupedOuterKernel(KernelDefOp def);
 mlir::FailureOr<EmittedKernel> emitAttentionKernel(KernelDefOp def);
 mlir::FailureOr<EmittedKernel> emitAttentionGradKernel(KernelDefOp def);
 mlir::FailureOr<EmittedKernel> emitLinearCrossEntropyKernel(KernelDefOp def);

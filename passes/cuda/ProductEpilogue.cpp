@@ -95,6 +95,47 @@ int64_t ProductYields::width(int64_t columns) const {
   return columns % 8 == 0 ? 8 : columns % 4 == 0 ? 4 : 1;
 }
 
+VectorOutput VectorOutput::declare(SourceWriter &w, const KernelText &text,
+                                   unsigned k, const std::string &index,
+                                   int64_t width) {
+  auto type = cast<RankedTensorType>(text.yields()[k].getType());
+  VectorOutput output;
+  output.name = w.fresh("result");
+  output.pointer = text.yield(k) + " + " + index;
+  output.width = width;
+  output.accumulates = text.def().getModes()[k] == 2;
+  int64_t bytes =
+      std::min<int64_t>(16, width * elementBytes(type.getElementType()));
+  output.isAligned = text.yieldAlignment(k) % bytes == 0;
+  w.line("pg_vec<" + registerType(type.getElementType()) + ", " +
+         std::to_string(width) + "> " + output.name + ";");
+  return output;
+}
+
+void VectorOutput::store(SourceWriter &w) const {
+  std::string count = std::to_string(width);
+  if (accumulates) {
+    std::string old = w.fresh("old");
+    std::string index = w.fresh("w");
+    if (isAligned)
+      w.line("const auto " + old + " = pg_load<" + count + ">(" + pointer +
+             ");");
+    w.line("#pragma unroll\nfor (int " + index + " = 0; " + index + " < " +
+           count + "; ++" + index + ")\n    " + name + "[" + index + "] = " +
+           (isAligned ? old + "[" + index + "]"
+                      : "pg_get(" + pointer + " + " + index + ")") +
+           " + " + name + "[" + index + "];");
+  }
+  if (isAligned) {
+    w.line("pg_store<" + count + ">(" + pointer + ", " + name + ");");
+    return;
+  }
+  std::string index = w.fresh("w");
+  w.line("for (int " + index + " = 0; " + index + " < " + count + "; ++" +
+         index + ")\n    pg_put(" + pointer + " + " + index + ", " + name + "[" +
+         index + "]);");
+}
+
 void ProductYields::write(ElementEvaluator &evaluator, const std::string &name,
                           int64_t width, const std::string &inside,
                           const std::string &rowName) const {
@@ -104,26 +145,11 @@ void ProductYields::write(ElementEvaluator &evaluator, const std::string &name,
   int64_t rows = type.isDynamicDim(0) ? std::numeric_limits<int64_t>::max()
                                       : type.getDimSize(0);
   Term row{rowName, w.depth()}, column{"column", w.depth()};
-  struct Output {
-    std::string name, pointer;
-    bool accumulates, vector;
-  };
-  std::vector<Output> outputs;
-  std::string count = std::to_string(width);
-  for (auto [k, value] : llvm::enumerate(text->yields())) {
-    auto yielded = cast<RankedTensorType>(value.getType());
-    Output output;
-    output.name = w.fresh("result");
-    output.pointer = text->yield(k) + " + " + std::to_string(columns) +
-                     "ll * " + rowName + " + column";
-    output.accumulates = text->def().getModes()[k] == 2;
-    int64_t bytes = std::min<int64_t>(
-        16, width * elementBytes(yielded.getElementType()));
-    output.vector = text->yieldAlignment(k) % bytes == 0;
-    w.line("pg_vec<" + registerType(yielded.getElementType()) + ", " + count +
-           "> " + output.name + ";");
-    outputs.push_back(output);
-  }
+  std::vector<VectorOutput> outputs;
+  for (unsigned k = 0; k < text->yields().size(); ++k)
+    outputs.push_back(VectorOutput::declare(
+        w, *text, k, std::to_string(columns) + "ll * " + rowName + " + column",
+        width));
   evaluator.openVector(width);
   std::string element = name + "[" + evaluator.lane() + "]";
   if (type.getElementType().isBF16())
@@ -148,30 +174,8 @@ void ProductYields::write(ElementEvaluator &evaluator, const std::string &name,
   evaluator.unbind(product);
   if (!inside.empty())
     w.open("if (" + inside + ")");
-  for (const Output &output : outputs) {
-    if (output.accumulates) {
-      std::string old = w.fresh("old");
-      std::string index = w.fresh("w");
-      if (output.vector)
-        w.line("const auto " + old + " = pg_load<" + count + ">(" +
-               output.pointer + ");");
-      w.line("#pragma unroll\nfor (int " + index + " = 0; " + index + " < " +
-             count + "; ++" + index + ")\n    " + output.name + "[" + index +
-             "] = " +
-             (output.vector ? old + "[" + index + "]"
-                            : "pg_get(" + output.pointer + " + " + index + ")") +
-             " + " + output.name + "[" + index + "];");
-    }
-    if (output.vector) {
-      w.line("pg_store<" + count + ">(" + output.pointer + ", " + output.name +
-             ");");
-    } else {
-      std::string index = w.fresh("w");
-      w.line("for (int " + index + " = 0; " + index + " < " + count + "; ++" +
-             index + ")\n    pg_put(" + output.pointer + " + " + index + ", " +
-             output.name + "[" + index + "]);");
-    }
-  }
+  for (const VectorOutput &output : outputs)
+    output.store(w);
   if (!inside.empty())
     w.close();
 }

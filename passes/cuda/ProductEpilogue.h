@@ -14,6 +14,22 @@ mlir::Value throughReshapes(mlir::Value value);
 ProductOperand describeOperand(KernelText &text, mlir::Value value,
                                bool depthInColumns);
 
+/// A result of a kernel that is written in vectors of elements which lie side by
+/// side in memory.
+struct VectorOutput {
+  std::string name;    ///< of the vector, filled element by element
+  std::string pointer; ///< to its first element
+  int64_t width = 1;
+  bool accumulates = false, isAligned = false;
+
+  /// Declares the vector of yield `k` whose first element is number `index`.
+  static VectorOutput declare(SourceWriter &w, const KernelText &text,
+                              unsigned k, const std::string &index,
+                              int64_t width);
+  /// Stores it as the yield's mode asks.
+  void store(SourceWriter &w) const;
+};
+
 /// The yields of a product kernel, all of the product's shape up to reshapes.
 class ProductYields {
 public:

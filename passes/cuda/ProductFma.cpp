@@ -35,7 +35,7 @@ void writeFill(ElementEvaluator &evaluator, const Product &product,
                           ? "[c * k" + name + "Pitch + r]"
                           : "[r * k" + name + "Pitch + c]";
   std::string rows = operand.rows ? std::to_string(operand.rows)
-                     : operand.depthInColumns ? "tokens"
+                     : operand.depthInColumns ? product.tokenEnd
                                               : "depth_end";
   w.line(product.sum() + " loaded = 0;");
   w.open("if (" + xName + " < " + rows + " && " + yName + " < " +
@@ -96,8 +96,7 @@ pg_barrier();)";
 
 } // namespace
 
-void writeFmaLoop(ElementEvaluator &evaluator, const Product &product) {
-  SourceWriter &w = evaluator.writer();
+void writeFmaSums(SourceWriter &w, const Product &product) {
   for (const char *name :
        {"sums", "a_tile", "b_tile", "thread_row", "thread_column", "i", "element",
         "r", "c", "loaded", "depth", "k", "m", "n", "a", "b"})
@@ -105,6 +104,12 @@ void writeFmaLoop(ElementEvaluator &evaluator, const Product &product) {
   Holes holes;
   holes.set("sum", product.sum());
   w.line(holes.fill(kFrame));
+}
+
+void writeFmaSteps(ElementEvaluator &evaluator, const Product &product) {
+  SourceWriter &w = evaluator.writer();
+  Holes holes;
+  holes.set("sum", product.sum());
   w.open("for (int depth = depth_begin; depth < depth_end; depth += kDepth)");
   w.line("pg_barrier();");
   writeFill(evaluator, product, product.a, "A", "row0", product.tile.rows);
@@ -113,6 +118,11 @@ void writeFmaLoop(ElementEvaluator &evaluator, const Product &product) {
   w.line("pg_barrier();");
   w.line(holes.fill(kMultiply));
   w.close();
+}
+
+void writeFmaTile(SourceWriter &w, const Product &product) {
+  Holes holes;
+  holes.set("sum", product.sum());
   w.line(holes.fill(kStore));
 }
 

@@ -23,6 +23,7 @@ struct OperandTile {
   int64_t outerTile;   ///< rows or columns of C in a tile
   int64_t depthTile;
   std::string place;   ///< address of the tile in the stage
+  std::string tokenEnd; ///< of C's rows
 
   int64_t tileRows() const {
     return operand.depthInColumns ? outerTile : depthTile;
@@ -40,11 +41,15 @@ struct OperandTile {
   bool wholeChunks() const {
     return operand.columns % 8 == 0 && operand.alignment % 16 == 0;
   }
+  /// Where rows that are tokens end.
+  std::string tokenLimit() const {
+    return operand.depthInColumns ? tokenEnd : "depth_end";
+  }
   /// Whether (x, y ... y + 7) lies inside the operand; "true" when it must.
   std::string inside(const std::string &x, const std::string &y) const {
     std::string text;
     if (operand.rows == 0)
-      text = x + (operand.depthInColumns ? " < tokens" : " < depth_end");
+      text = x + " < " + tokenLimit();
     else if (operand.rows % tileRows() != 0)
       text = x + " < " + std::to_string(operand.rows);
     if (operand.columns % tileColumns() != 0)
@@ -66,8 +71,15 @@ Place openChunks(SourceWriter &w, const OperandTile &t, int64_t threads) {
   std::string chunks = std::to_string(t.chunks());
   w.open("#pragma unroll\nfor (int i = 0; i < " +
          std::to_string(t.tileRows() * t.chunks() / threads) + "; ++i)");
-  w.line("const int chunk = thread + i * kThreads, r = chunk / " + chunks +
-         ", c = chunk % " + chunks + ";");
+  // Written so that all rounds of a thread share one address and differ by a
+  // constant: an address of its own for each costs thirty registers.
+  if (threads % t.chunks() == 0)
+    w.line("const int r = thread / " + chunks + " + i * " +
+           std::to_string(threads / t.chunks()) + ", c = thread % " + chunks +
+           ";");
+  else
+    w.line("const int chunk = thread + i * kThreads, r = chunk / " + chunks +
+           ", c = chunk % " + chunks + ";");
   Place at{w.fresh("x"), w.fresh("y")};
   w.line("const int " + at.x + " = " + t.firstRow() + " + r, " + at.y + " = " +
          t.firstColumn() + " + 8 * c;");
@@ -125,7 +137,7 @@ void writeComputedChunk(ElementEvaluator &evaluator, const OperandTile &t,
   } else {
     // A row may end inside the chunk: element by element.
     std::string rows = t.operand.rows == 0
-                           ? (t.operand.depthInColumns ? "tokens" : "depth_end")
+                           ? t.tokenLimit()
                            : std::to_string(t.operand.rows);
     evaluator.openVector(8);
     std::string element = w.fresh("element");
@@ -184,8 +196,7 @@ constexpr int kBOffset = kTileRows * kDepth * 2, kStageBytes = kBOffset + kTileC
 const int lane = thread % 32, warp = thread / 32;
 const int warp_row = warp / (kTileColumns / kWarpColumns) * kWarpRows;
 const int warp_column = warp % (kTileColumns / kWarpColumns) * kWarpColumns;
-float sums[kWarpRows / 16][kWarpColumns / 8][4] = {};
-const int steps = (depth_end - depth_begin + kDepth - 1) / kDepth;)";
+float sums[kWarpRows / 16][kWarpColumns / 8][4] = {};)";
 
 // ldmatrix reads four 8 x 8 matrices; lane l gives the address of row l % 8 of
 // matrix l / 8. A: rows +0, +8, +0, +8 at depth +0, +0, +8, +8 of m16n8k16;
@@ -234,12 +245,8 @@ pg_barrier();)";
 
 } // namespace
 
-void writeTensorCoreLoop(ElementEvaluator &evaluator, const Product &product) {
-  SourceWriter &w = evaluator.writer();
+void writeTensorCoreSums(SourceWriter &w, const Product &product) {
   const ProductTile &tile = product.tile;
-  OperandTile a{product.a, "a", "row0", tile.rows, tile.depth, "stage"};
-  OperandTile b{product.b,  "b",        "column0", tile.columns,
-                tile.depth, "stage + kBOffset"};
   for (const char *name : {"sums", "warp_row", "warp_column", "stage", "depth",
                            "i", "chunk", "r", "c", "to", "a",
                            "b", "k", "m", "n", "a_tile", "b_tile"})
@@ -247,10 +254,20 @@ void writeTensorCoreLoop(ElementEvaluator &evaluator, const Product &product) {
   Holes holes;
   holes.set("stages", tile.stages).set("warpRows", tile.warpRows);
   holes.set("warpColumns", tile.warpColumns);
+  w.line(holes.fill(kFrame));
+}
+
+void writeTensorCoreSteps(ElementEvaluator &evaluator, const Product &product) {
+  SourceWriter &w = evaluator.writer();
+  const ProductTile &tile = product.tile;
+  OperandTile a{product.a,  "a",     "row0",          tile.rows,
+                tile.depth, "stage", product.tokenEnd};
+  OperandTile b{product.b,  "b",                "column0",       tile.columns,
+                tile.depth, "stage + kBOffset", product.tokenEnd};
+  Holes holes;
   holes.set("loadA", product.a.depthInColumns ? kRowsA : kColumnsA);
   holes.set("loadB", product.b.depthInColumns ? kRowsB : kColumnsB);
-  w.line(holes.fill(kFrame));
-
+  w.line("const int steps = (depth_end - depth_begin + kDepth - 1) / kDepth;");
   w.open("for (int fetch = 0; fetch < steps + kStages - 1; ++fetch)");
   w.line("const int step = fetch - (kStages - 1); // multiplied now");
   w.open("if (step >= 0)");
@@ -274,7 +291,8 @@ void writeTensorCoreLoop(ElementEvaluator &evaluator, const Product &product) {
   w.line("if (step < 0)\n    continue;");
   w.line(holes.fill(kMultiply));
   w.close();
-  w.line(kStore);
 }
+
+void writeTensorCoreTile(SourceWriter &w) { w.line(kStore); }
 
 } // namespace pg::cuda

@@ -67,10 +67,30 @@ const int thread = pg_thread(), tokens = (int)batch.n;)"));
 }
 
 void writeProductLoop(ElementEvaluator &evaluator, const Product &product) {
+  writeProductSums(evaluator.writer(), product);
+  writeProductSteps(evaluator, product);
+  writeProductTile(evaluator.writer(), product);
+}
+
+void writeProductSums(SourceWriter &w, const Product &product) {
   if (product.element == "bf16")
-    writeTensorCoreLoop(evaluator, product);
+    writeTensorCoreSums(w, product);
   else
-    writeFmaLoop(evaluator, product);
+    writeFmaSums(w, product);
+}
+
+void writeProductSteps(ElementEvaluator &evaluator, const Product &product) {
+  if (product.element == "bf16")
+    writeTensorCoreSteps(evaluator, product);
+  else
+    writeFmaSteps(evaluator, product);
+}
+
+void writeProductTile(SourceWriter &w, const Product &product) {
+  if (product.element == "bf16")
+    writeTensorCoreTile(w);
+  else
+    writeFmaTile(w, product);
 }
 
 void writeTileLoop(SourceWriter &w, const Product &product, int64_t width,
@@ -92,7 +112,7 @@ void writeTileLoop(SourceWriter &w, const Product &product, int64_t width,
     inside = rowText + " < " + product.rowLimit();
     rowText = "pg_min(" + rowText + ", " +
               (product.rowCount ? std::to_string(product.rowCount - 1)
-                                : std::string("tokens - 1")) +
+                                : product.tokenEnd + " - 1") +
               ")";
   }
   if (columnLimit % product.tile.columns != 0) {

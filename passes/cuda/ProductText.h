@@ -56,13 +56,15 @@ struct Product {
   ProductOperand a, b;
   int64_t rowCount = 0;   ///< of C, 0 = tokens
   int64_t columnCount = 0;
+  /// Where rows that are tokens end: an int in scope.
+  std::string tokenEnd = "tokens";
 
   std::string sum() const { return element == "double" ? "double" : "float"; }
   int64_t sumBytes() const { return element == "double" ? 8 : 4; }
   int64_t pitch() const { return tile.columns + 8; }
   int64_t sharedBytes() const;
   std::string rowLimit() const {
-    return rowCount ? std::to_string(rowCount) : "tokens";
+    return rowCount ? std::to_string(rowCount) : tokenEnd;
   }
   int64_t columnTiles() const {
     return (columnCount + tile.columns - 1) / tile.columns;
@@ -83,6 +85,13 @@ void writeProductFrame(SourceWriter &w, const Product &product);
 /// The loop over depth; `tile` holds the sums afterwards, behind a barrier.
 void writeProductLoop(ElementEvaluator &evaluator, const Product &product);
 
+/// The same in three parts, for sums over several ranges of the depth: `sums`, all
+/// 0; what adds a range to them (a barrier must stand between two of these);
+/// `tile`.
+void writeProductSums(SourceWriter &w, const Product &product);
+void writeProductSteps(ElementEvaluator &evaluator, const Product &product);
+void writeProductTile(SourceWriter &w, const Product &product);
+
 /// A loop over the staged tile in vectors of `width` columns. `body` is called
 /// once, inside it, with `row` and `column` (ints, pulled inside C's bounds) and
 /// `at` (index into the tile) defined; it stores only where the condition it is
@@ -94,9 +103,13 @@ void writeTileLoop(SourceWriter &w, const Product &product, int64_t width,
 /// `product`: the vector at `at` of the staged tile.
 void writeTileVector(SourceWriter &w, const Product &product, int64_t width);
 
-/// Sections of the text, by operand type (ProductTensorCore.cpp, ProductFma.cpp).
-void writeTensorCoreLoop(ElementEvaluator &evaluator, const Product &product);
-void writeFmaLoop(ElementEvaluator &evaluator, const Product &product);
+/// The three parts, by operand type (ProductTensorCore.cpp, ProductFma.cpp).
+void writeTensorCoreSums(SourceWriter &w, const Product &product);
+void writeTensorCoreSteps(ElementEvaluator &evaluator, const Product &product);
+void writeTensorCoreTile(SourceWriter &w);
+void writeFmaSums(SourceWriter &w, const Product &product);
+void writeFmaSteps(ElementEvaluator &evaluator, const Product &product);
+void writeFmaTile(SourceWriter &w, const Product &product);
 
 } // namespace pg::cuda
 

@@ -22,34 +22,43 @@ std::string sanitizingCompiler(const Folder &folder) {
 
 } // namespace
 
-RaceCheck checkRaces(const std::string &source, const std::string &symbol,
-                     const std::string &main, int64_t blocks, int threads,
-                     int64_t sharedBytes) {
-  RaceCheck check;
+std::vector<RaceCheck> checkRaces(const std::string &source,
+                                  const std::vector<RaceLaunch> &launches) {
+  std::vector<RaceCheck> checks(launches.size());
   Folder folder;
   std::string compiler = sanitizingCompiler(folder);
   if (compiler.empty()) {
-    check.isMissing = true;
-    check.message = "no compiler with ThreadSanitizer's library";
-    return check;
+    for (RaceCheck &check : checks) {
+      check.isMissing = true;
+      check.message = "no compiler with ThreadSanitizer's library";
+    }
+    return checks;
   }
   std::ofstream(folder.path + "/kernels.cu") << source;
-  std::ofstream(folder.path + "/callers.cpp")
-      << "#include \"kernels.cu\"\nextern \"C\" void pg_call_" << symbol
-      << "(void **params) { pg_call(" << symbol << ", params); }\n";
-  // The program has the kernel itself: no loading, no handle.
-  std::ofstream(folder.path + "/main.cpp")
-      << "#include \"test/emulator/Emulator.h\"\n#include <cstdio>\n"
-         "#include <vector>\nint main() {\n"
-      << main << "\npg::emulator::Launch launch;\nlaunch.blocks = " << blocks
-      << ";\nlaunch.threads = " << threads
-      << ";\nlaunch.sharedBytes = " << sharedBytes
-      << ";\nlaunch.params = params;\nstd::string error = "
-         "pg::emulator::runLinked(\""
-      << symbol
-      << "\", launch, {});\nif (!error.empty()) "
-         "std::fprintf(stderr, \"failed: %s\\n\", error.c_str());\n"
-         "return error.empty() ? 0 : 3;\n}\n";
+  std::ofstream callers(folder.path + "/callers.cpp");
+  callers << "#include \"kernels.cu\"\n";
+  for (const RaceLaunch &launch : launches)
+    callers << "extern \"C\" void pg_call_" << launch.symbol
+            << "(void **params) { pg_call(" << launch.symbol << ", params); }\n";
+  callers.close();
+  // The program has the kernels itself: no loading, no handle.
+  std::ofstream main(folder.path + "/main.cpp");
+  main << "#include \"test/emulator/Emulator.h\"\n#include <cstdio>\n"
+          "#include <cstdlib>\n#include <vector>\n"
+          "int main(int, char **argv) {\nstd::string error;\n"
+          "pg::emulator::Launch launch;\nswitch (std::atoi(argv[1])) {\n";
+  for (size_t k = 0; k < launches.size(); ++k)
+    main << "case " << k << ": {\n"
+         << launches[k].setup << "\nlaunch.blocks = " << launches[k].blocks
+         << ";\nlaunch.threads = " << launches[k].threads
+         << ";\nlaunch.sharedBytes = " << launches[k].sharedBytes
+         << ";\nlaunch.params = params;\n"
+            "error = pg::emulator::runLinked(\""
+         << launches[k].symbol << "\", launch, {});\nbreak;\n}\n";
+  main << "}\nif (!error.empty()) "
+          "std::fprintf(stderr, \"failed: %s\\n\", error.c_str());\n"
+          "return error.empty() ? 0 : 3;\n}\n";
+  main.close();
   std::string flags = " -std=c++20 -O1 -g -w -fPIC -I" PG_SOURCE_DIR
                       "/test/emulator/include -I" PG_SOURCE_DIR " -I" +
                       folder.path;
@@ -62,22 +71,25 @@ RaceCheck checkRaces(const std::string &source, const std::string &symbol,
       " -fsanitize=thread -rdynamic " + at + "callers.o " + at + "emulator.o " +
       at + "main.o -ldl -o " + at + "check) > " + log + " 2>&1";
   if (std::system(build.c_str()) != 0) {
-    check.message = contents(log);
-    return check;
+    for (RaceCheck &check : checks)
+      check.message = contents(log);
+    return checks;
   }
-  std::string run = "TSAN_OPTIONS=exitcode=0:report_signal_unsafe=0 " + at +
-                    "check > " + log + " 2>&1";
-  int status = std::system(run.c_str());
-  std::string report = contents(log);
-  check.message = report.substr(0, 2000);
-  if (status != 0)
-    return check;
-  check.races = 0;
-  const std::string mark = "WARNING: ThreadSanitizer: data race";
-  for (size_t k = report.find(mark); k != std::string::npos;
-       k = report.find(mark, k + 1))
-    ++check.races;
-  return check;
+  for (size_t k = 0; k < launches.size(); ++k) {
+    std::string run = "TSAN_OPTIONS=exitcode=0:report_signal_unsafe=0 " + at +
+                      "check " + std::to_string(k) + " > " + log + " 2>&1";
+    int status = std::system(run.c_str());
+    std::string report = contents(log);
+    checks[k].message = report.substr(0, 2000);
+    if (status != 0)
+      continue;
+    checks[k].races = 0;
+    const std::string mark = "WARNING: ThreadSanitizer: data race";
+    for (size_t at = report.find(mark); at != std::string::npos;
+         at = report.find(mark, at + 1))
+      ++checks[k].races;
+  }
+  return checks;
 }
 
 } // namespace pg::emulator

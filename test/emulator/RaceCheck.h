@@ -24,11 +24,19 @@ struct RaceCheck {
   bool isMissing = false;
 };
 
-/// One launch of `symbol` in `source`: `main` is C++ that fills `void *params[]`
-/// (it may declare variables before), the rest as in Launch.
-RaceCheck checkRaces(const std::string &source, const std::string &symbol,
-                     const std::string &main, int64_t blocks, int threads,
-                     int64_t sharedBytes);
+/// One launch of `symbol`: `setup` is C++ that fills `void *params[]` (it may
+/// declare variables before), the rest as in Launch.
+struct RaceLaunch {
+  std::string symbol, setup;
+  int64_t blocks = 1;
+  int threads = 32;
+  int64_t sharedBytes = 0;
+};
+
+/// Every launch of `source`, each in a process of its own; all are compiled once,
+/// which is what takes time.
+std::vector<RaceCheck> checkRaces(const std::string &source,
+                                  const std::vector<RaceLaunch> &launches);
 
 } // namespace pg::emulator
 

@@ -29,6 +29,7 @@ struct CudaRunner::State {
   void *cpuHandle = nullptr;
   int cpuFile = -1;
   std::map<std::string, KernelDefOp> defs;
+  std::map<std::string, std::string> origins; ///< of planted kernels
   ~State() {
     if (cpuHandle)
       dlclose(cpuHandle);
@@ -65,9 +66,6 @@ CudaRunner::CudaRunner(const std::string &text,
     return;
   }
   state->cuda = std::move(*source);
-  replaceSource(this->source());
-  if (!message.empty())
-    return;
   auto code = cpu::emitCpu(*state->module, *cpu::namedTarget("x86-64-v3"), 2);
   if (failed(code)) {
     message = "emission for the CPU failed";
@@ -90,13 +88,75 @@ const std::vector<cuda::EmittedKernel> &CudaRunner::kernels() const {
   return state->cuda.kernels;
 }
 
-void CudaRunner::replaceSource(const std::string &text) {
-  std::vector<std::string> symbols;
-  for (const cuda::EmittedKernel &kernel : state->cuda.kernels)
-    for (const cuda::Stage &stage : kernel.stages)
-      symbols.push_back(stage.symbol);
-  state->emulated = std::make_unique<emulator::Kernels>(text, symbols);
-  message = state->emulated->error();
+static int64_t blocksOf(const rt::WorkItems &items, int64_t tokens) {
+  int64_t count = items.tokensPerItem > 0
+                      ? (tokens + items.tokensPerItem - 1) / items.tokensPerItem
+                      : 1;
+  return count * items.multiplier;
+}
+
+static cuda::EmittedKernel *findKernel(cuda::EmittedSource &source,
+                                       const std::string &name) {
+  for (cuda::EmittedKernel &kernel : source.kernels)
+    if (kernel.symbol == name)
+      return &kernel;
+  return nullptr;
+}
+
+std::string CudaRunner::plant(const std::string &kernel, const Bug &bug) {
+  cuda::EmittedKernel planted = *findKernel(state->cuda, kernel);
+  std::string &text = planted.source;
+  size_t at = text.find(bug.after);
+  if (at != std::string::npos)
+    at = text.find(bug.from, at);
+  if (at == std::string::npos)
+    return "";
+  for (; at != std::string::npos; at = text.find(bug.from, at + bug.to.size())) {
+    text.replace(at, bug.from.size(), bug.to);
+    if (bug.onlyFirst)
+      break;
+  }
+  planted.symbol += "_" + bug.name;
+  for (cuda::Stage &stage : planted.stages) {
+    text.replace(text.find(" " + stage.symbol + "("), stage.symbol.size() + 1,
+                 " " + stage.symbol + "_" + bug.name);
+    stage.symbol += "_" + bug.name;
+  }
+  state->origins[planted.symbol] = kernel;
+  state->defs[planted.symbol] = state->defs.at(kernel);
+  state->cuda.kernels.push_back(planted);
+  state->emulated.reset();
+  return planted.symbol;
+}
+
+std::vector<emulator::RaceLaunch>
+CudaRunner::raceLaunches(const std::string &kernel, int64_t tokens) const {
+  const cuda::EmittedKernel &emitted = *findKernel(state->cuda, kernel);
+  std::string count = std::to_string(tokens);
+  std::string setup = "std::vector<int> zero(" + count + ", 0), end(" + count +
+                      ", " + count + ");\nstruct { long long n; const int *t[5]; } batch = {" +
+                      count + ", {zero.data(), end.data(), zero.data(), end.data(), zero.data()}};\n"
+                      "std::vector<char> space(" +
+                      std::to_string(emitted.workspaceFixed +
+                                     emitted.workspacePerToken * tokens + 1) +
+                      ");\nvoid *workspace = space.data();\ndouble number = 0.5;\n";
+  std::string params;
+  int index = 0;
+  for (const Buffer &buffer : buffers(kernel)) {
+    std::string name = "b" + std::to_string(index++);
+    setup += "std::vector<char> " + name + "(" +
+             std::to_string(buffer.count(tokens) * buffer.bytes()) +
+             ");\nvoid *p" + name + " = " + name + ".data();\n";
+    params += "&p" + name + ", ";
+  }
+  for (int64_t k = 0; k < scalarCount(kernel); ++k)
+    params += "&number, ";
+  setup += "void *params[] = {" + params + "&batch, &workspace};\n";
+  std::vector<emulator::RaceLaunch> launches;
+  for (const cuda::Stage &stage : emitted.stages)
+    launches.push_back({stage.symbol, setup, blocksOf(stage.blocks, tokens),
+                        stage.threads, stage.sharedBytes});
+  return launches;
 }
 
 std::string CudaRunner::source() const { return cuda::wholeText(state->cuda); }
@@ -159,23 +219,23 @@ int64_t CudaRunner::scalarCount(const std::string &kernel) const {
 // Runs
 //===----------------------------------------------------------------------===//
 
-static int64_t blocksOf(const rt::WorkItems &items, int64_t tokens) {
-  int64_t count = items.tokensPerItem > 0
-                      ? (tokens + items.tokensPerItem - 1) / items.tokensPerItem
-                      : 1;
-  return count * items.multiplier;
-}
-
 std::string CudaRunner::run(const std::string &kernel,
                             const std::vector<void *> &buffers,
                             const std::vector<double> &scalars,
                             const rt::Batch &batch,
                             const emulator::Schedule &schedule) const {
-  auto emitted = llvm::find_if(state->cuda.kernels, [&](const auto &k) {
-    return k.symbol == kernel;
-  });
-  if (emitted == state->cuda.kernels.end())
+  const cuda::EmittedKernel *emitted = findKernel(state->cuda, kernel);
+  if (!emitted)
     return "there is no kernel " + kernel;
+  if (!state->emulated) {
+    std::vector<std::string> symbols;
+    for (const cuda::EmittedKernel &each : state->cuda.kernels)
+      for (const cuda::Stage &stage : each.stages)
+        symbols.push_back(stage.symbol);
+    state->emulated = std::make_unique<emulator::Kernels>(source(), symbols);
+  }
+  if (!state->emulated->error().empty())
+    return "the text does not compile: " + state->emulated->error();
   struct Batch {
     long long n;
     const int *rowBegin, *rowEnd, *segmentBegin, *segmentEnd, *slot;
@@ -210,9 +270,12 @@ std::string CudaRunner::runOnCpu(const std::string &kernel,
                                  const std::vector<void *> &buffers,
                                  const std::vector<double> &scalars,
                                  const rt::Batch &batch) const {
-  auto function = reinterpret_cast<rt::KernelFn>(
-      dlsym(state->cpuHandle, kernel.c_str()));
-  const cpu::EmittedKernel &shape = state->cpu.kernels.at(kernel);
+  auto origin = state->origins.find(kernel);
+  const std::string &name =
+      origin == state->origins.end() ? kernel : origin->second;
+  auto function =
+      reinterpret_cast<rt::KernelFn>(dlsym(state->cpuHandle, name.c_str()));
+  const cpu::EmittedKernel &shape = state->cpu.kernels.at(name);
   if (!function)
     return "the CPU has no kernel " + kernel;
   std::vector<char> scratch(shape.scratchBytes + 64, char(0xFF));
@@ -271,7 +334,8 @@ void fill(const CudaRunner::Buffer &buffer, void *data, int64_t count,
 
 std::string CudaRunner::compare(const std::string &kernel,
                                 const rt::Batch &batch,
-                                const emulator::Schedule &schedule) const {
+                                const emulator::Schedule &schedule,
+                                double givenBound) const {
   std::vector<Buffer> shapes = buffers(kernel);
   std::vector<std::unique_ptr<emulator::GuardedMemory>> memory, memoryCpu;
   std::vector<void *> pointers, pointersCpu;
@@ -300,10 +364,11 @@ std::string CudaRunner::compare(const std::string &kernel,
       continue;
     // Relative L2 of the tensor, and no element off by more than twenty times
     // that against the largest: sums are taken in another order.
-    double bound = shape.element == "bf16"  ? 1.0 / 256
-                   : shape.element == "f64" ? 1e-12
-                   : shape.element == "f32" ? 2e-5
-                                            : 0;
+    double bound = shape.element == "f64"        ? 1e-12
+                   : shape.element[0] == 'i'     ? 0
+                   : givenBound > 0              ? givenBound
+                   : shape.element == "bf16"     ? 1.0 / 256
+                                                 : 2e-5;
     int64_t count = shape.count(batch.numTokens);
     double difference = 0, size = 0, largest = 0, worst = 0;
     int64_t worstAt = 0;

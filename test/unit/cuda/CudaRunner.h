@@ -3,6 +3,7 @@
 #define PG_TEST_UNIT_CUDA_CUDARUNNER_H
 
 #include "test/emulator/Emulator.h"
+#include "test/emulator/RaceCheck.h"
 
 #include "passes/cuda/CudaBackend.h"
 #include "runtime/package/KernelAbi.h"
@@ -29,8 +30,15 @@ public:
   const std::string &error() const { return message; }
   const std::vector<cuda::EmittedKernel> &kernels() const;
   std::string source() const;
-  /// Other text in place of the emitted one: a planted bug.
-  void replaceSource(const std::string &text);
+  /// Adds a copy of a kernel with a bug planted in its text: every `from` behind the
+  /// first `after` becomes `to`, or the first one only. The name of the new kernel, ""
+  /// when there is nothing to replace. All texts are compiled together at the first run.
+  struct Bug {
+    std::string name; ///< appended to the kernel's and its stages'
+    std::string after, from, to;
+    bool onlyFirst = false;
+  };
+  std::string plant(const std::string &kernel, const Bug &bug);
 
   /// A buffer of a kernel: element type, whether per token, elements.
   struct Buffer {
@@ -45,6 +53,10 @@ public:
   std::vector<Buffer> buffers(const std::string &kernel) const;
   int64_t scalarCount(const std::string &kernel) const;
 
+  /// Every stage of a kernel at the tokens of one row, for ThreadSanitizer: buffers of zeros.
+  std::vector<emulator::RaceLaunch> raceLaunches(const std::string &kernel,
+                                                 int64_t tokens) const;
+
   /// Runs all stages of a kernel on buffers in the order of KernelFn::buffers;
   /// "" or what went wrong.
   std::string run(const std::string &kernel, const std::vector<void *> &buffers,
@@ -57,9 +69,11 @@ public:
                        const rt::Batch &batch) const;
 
   /// Fills buffers with noise, runs both targets and compares every yield:
-  /// "" or the worst difference beyond its bound (docs/numerics.md, CUDA).
+  /// "" or the worst difference beyond its bound (docs/numerics.md, CUDA). A
+  /// positive `bound` stands for that of f32 and bf16 results.
   std::string compare(const std::string &kernel, const rt::Batch &batch,
-                      const emulator::Schedule &schedule) const;
+                      const emulator::Schedule &schedule,
+                      double bound = 0) const;
 
 private:
   struct State;

@@ -164,22 +164,25 @@ TEST(Emulator, EarlyReadOfAnAsynchronousCopyIsCaughtWhenCopiesAreLate) {
   }
 }
 
-/// The two-warp sum under ThreadSanitizer.
-RaceCheck racesOfSum(const std::string &barrier) {
-  return checkRaces(twoWarpSum(barrier), "sum",
-                    "std::vector<float> x(64, 1.0f), y(64);\n"
-                    "float *in = x.data(), *out = y.data();\n"
-                    "void *params[] = {&in, &out};",
-                    /*blocks=*/1, /*threads=*/64, /*sharedBytes=*/8);
-}
-
 TEST(Emulator, ThreadSanitizerSeesAPlantedRaceAndNoOther) {
-  RaceCheck correct = racesOfSum("pg_barrier();");
-  if (correct.isMissing)
-    GTEST_SKIP() << "not run: " << correct.message;
-  EXPECT_EQ(correct.races, 0) << correct.message;
-  RaceCheck planted = racesOfSum("");
-  EXPECT_GT(planted.races, 0) << planted.message;
+  std::string planted = twoWarpSum("");
+  planted.erase(0, planted.find("extern"));
+  planted.replace(planted.find(" sum("), 5, " planted(");
+  RaceLaunch launch;
+  launch.symbol = "sum";
+  launch.setup = "std::vector<float> x(64, 1.0f), y(64);\n"
+                 "float *in = x.data(), *out = y.data();\n"
+                 "void *params[] = {&in, &out};";
+  launch.threads = 64;
+  launch.sharedBytes = 8;
+  RaceLaunch second = launch;
+  second.symbol = "planted";
+  std::vector<RaceCheck> checks =
+      checkRaces(twoWarpSum("pg_barrier();") + planted, {launch, second});
+  if (checks[0].isMissing)
+    GTEST_SKIP() << "not run: " << checks[0].message;
+  EXPECT_EQ(checks[0].races, 0) << checks[0].message;
+  EXPECT_GT(checks[1].races, 0) << checks[1].message;
 }
 
 } // namespace

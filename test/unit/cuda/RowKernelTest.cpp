@@ -188,19 +188,17 @@ bool isCaught(const std::string &kernel, const std::string &what,
               const std::string &by) {
   CudaRunner runner(kKernels, {kernel});
   EXPECT_EQ(runner.error(), "");
-  std::string text = runner.source();
-  size_t at = text.find(what);
-  EXPECT_NE(at, std::string::npos) << what << " in\n" << text;
-  for (; at != std::string::npos; at = text.find(what, at + by.size()))
-    text.replace(at, what.size(), by);
-  runner.replaceSource(text);
-  EXPECT_EQ(runner.error(), "");
+  std::string planted = runner.plant(kernel, {"planted", "", what, by});
+  EXPECT_NE(planted, "") << what << " in\n" << runner.source();
   PackedBatch batch(67, {30, 31}, {12, 50});
-  for (const emulator::Schedule &schedule : emulator::everySchedule())
-    if (!schedule.lateCopies &&
-        !runner.compare(kernel, batch.view, schedule).empty())
-      return true;
-  return false;
+  bool isCaught = false;
+  for (const emulator::Schedule &schedule : emulator::everySchedule()) {
+    if (schedule.lateCopies)
+      continue;
+    EXPECT_EQ(runner.compare(kernel, batch.view, schedule), "");
+    isCaught |= !runner.compare(planted, batch.view, schedule).empty();
+  }
+  return isCaught;
 }
 
 TEST(CudaPlantedBug, MissingBarrierOfATransposeIsCaught) {
@@ -224,49 +222,23 @@ TEST(CudaPlantedBug, StoreOfAThreadWithoutARowIsCaught) {
   EXPECT_TRUE(isCaught("wide_softmax", "pg_store<4>(out0_row", "pg_store<4>(out0_row + 4"));
 }
 
-/// Runs the first stage of a kernel at 9 tokens of one row under
-/// ThreadSanitizer, with `what` replaced in its text.
-emulator::RaceCheck racesOf(const std::string &kernel, const std::string &what,
-                            const std::string &by) {
-  CudaRunner runner(kKernels, {kernel});
-  EXPECT_EQ(runner.error(), "");
-  constexpr int64_t kTokens = 9;
-  std::string main = "std::vector<int> zero(9, 0), nine(9, 9);\n"
-                     "struct { long long n; const int *t[5]; } batch = {9, "
-                     "{zero.data(), nine.data(), zero.data(), nine.data(), "
-                     "zero.data()}};\nvoid *workspace = nullptr;\n";
-  std::string params;
-  int count = 0;
-  for (const CudaRunner::Buffer &buffer : runner.buffers(kernel)) {
-    std::string name = "b" + std::to_string(count++);
-    main += "std::vector<char> " + name + "(" +
-            std::to_string(buffer.count(kTokens) * buffer.bytes()) +
-            ");\nvoid *p" + name + " = " + name + ".data();\n";
-    params += "&p" + name + ", ";
-  }
-  main += "void *params[] = {" + params + "&batch, &workspace};\n";
-  std::string text = runner.source();
-  if (!what.empty())
-    for (size_t at; (at = text.find(what)) != std::string::npos;)
-      text.replace(at, what.size(), by);
-  const cuda::Stage &stage = runner.kernels()[0].stages[0];
-  int64_t blocks = stage.blocks.multiplier;
-  if (stage.blocks.tokensPerItem > 0)
-    blocks *= (kTokens + stage.blocks.tokensPerItem - 1) /
-              stage.blocks.tokensPerItem;
-  return emulator::checkRaces(text, stage.symbol, main, blocks, stage.threads,
-                              stage.sharedBytes);
-}
-
 TEST(CudaPlantedBug, ThreadSanitizerSeesMissingBarriersAndNothingElse) {
-  emulator::RaceCheck correct = racesOf("transposed", "", "");
-  if (correct.isMissing)
-    GTEST_SKIP() << "not run: " << correct.message;
-  EXPECT_EQ(correct.races, 0) << correct.message;
-  EXPECT_EQ(racesOf("wide_softmax", "", "").races, 0);
-  EXPECT_EQ(racesOf("half_heads", "", "").races, 0);
-  EXPECT_GT(racesOf("transposed", "pg_barrier();", "").races, 0);
-  EXPECT_GT(racesOf("half_heads", "pg_warp_barrier();", "").races, 0);
+  const std::vector<std::string> correct = {"transposed", "wide_softmax", "half_heads"};
+  CudaRunner runner(kKernels, correct);
+  ASSERT_EQ(runner.error(), "");
+  std::vector<std::string> kernels = correct;
+  kernels.push_back(runner.plant("transposed", {"planted", "", "pg_barrier();", ""}));
+  kernels.push_back(runner.plant("half_heads", {"planted", "", "pg_warp_barrier();", ""}));
+  std::vector<emulator::RaceLaunch> launches;
+  for (const std::string &kernel : kernels)
+    launches.push_back(runner.raceLaunches(kernel, 9)[0]);
+  std::vector<emulator::RaceCheck> checks =
+      emulator::checkRaces(runner.source(), launches);
+  if (checks[0].isMissing)
+    GTEST_SKIP() << "not run: " << checks[0].message;
+  for (size_t k = 0; k < checks.size(); ++k)
+    EXPECT_EQ(checks[k].races > 0, k >= correct.size())
+        << kernels[k] << "\n" << checks[k].message;
 }
 
 } // namespace
