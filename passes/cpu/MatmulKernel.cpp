@@ -11,7 +11,9 @@
 //      which the machine fetches ahead, while packing waits for memory.
 //   3. after each micro-tile of the last block: evaluate every yield from it
 //      (epilogue) and store it
-// The tile size depends on the static shape only.
+// A matrix times its own transpose is symmetric: there is an item for every tile
+// on or below the diagonal, and the epilogue is evaluated at the mirrored places
+// too. The tile size depends on the static shape only.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/ElementEvaluator.h"
@@ -28,7 +30,7 @@ namespace {
 /// Tokens of the entry length at which parallelism is judged, and the items
 /// wanted there.
 constexpr int64_t kTypicalTokens = 1024;
-constexpr int64_t kWantedItems = 16;
+constexpr int64_t kWantedItems = 8;
 /// Packed B of one column block, kept over all row blocks of a thread.
 constexpr int64_t kResidentBytes = 2 << 20;
 
@@ -49,12 +51,19 @@ public:
 
 private:
   void chooseTile();
+  int64_t rowBlocksOf(int64_t rows) const {
+    return (rows + tileRows - 1) / tileRows;
+  }
+  /// Row and column block of an item.
+  std::pair<Val, Val> blocksOf(Val item);
   void emitItem(Val item, Val packedColumn);
   void packA(Val row0, Val rows, Val k0, Val k);
   void packB(Val k0, Val k, Val column0, Val columns, TileB to);
   /// Rows and columns [.., end) of the tile whose corner is (row0, column0).
   void emitEpilogue(Val row0, Val column0, Val row, Val rowEnd, Val column,
                     Val columnEnd);
+  /// The tile transposed, through the same epilogue.
+  void emitMirrored(Val row0, Val rows, Val column0, Val columns);
   void emitYields(Val row, Val column, Val value, int64_t lanes);
   /// C += A B of one block of k, and the epilogue behind the last one.
   void multiply(const TileB &panels, Val row0, Val rows, Val column0,
@@ -76,6 +85,7 @@ private:
   ElementEvaluator evaluator;
 
   bool tokenRows = false, tokenDepth = false;
+  bool isSymmetric = false; ///< A times A^T
   int64_t staticRows = 0, staticDepth = 0, columnCount = 0;
   int64_t tileRows = 0, tileColumns = 0, blockDepth = 0;
   bool residentPanels = false;
@@ -83,6 +93,7 @@ private:
   TileA a;
   TileB b;
   TileC c;
+  Val mirrorBlock; ///< scratch of emitMirrored: width x width elements
 };
 
 FailureOr<KernelShape> MatmulKernel::emit() {
@@ -101,6 +112,8 @@ FailureOr<KernelShape> MatmulKernel::emit() {
   staticRows = tokenRows ? 0 : type.getDimSize(0);
   staticDepth = tokenDepth ? 0 : depth;
   columnCount = type.getDimSize(1);
+  isSymmetric = op.getA() == op.getB() &&
+                op.getTransposeA() != op.getTransposeB() && !tokenRows;
   auto yield = cast<YieldOp>(def.getBody().front().getTerminator());
   for (Value value : yield.getValues()) {
     auto yielded = cast<RankedTensorType>(value.getType());
@@ -128,21 +141,22 @@ FailureOr<KernelShape> MatmulKernel::emit() {
     e.scratch((blocks - 1) * panels * b.panelStride * e.floatBytes());
   }
 
+  if (isSymmetric)
+    mirrorBlock = e.scratch(e.width() * e.width() * e.floatBytes());
   e.loop(e.begin(), e.end(), 1, {e.i(-1)},
          [&](Val item, ArrayRef<Val> carried) -> Emitter::Vals {
-           Val rowBlocks = e.ceilDiv(rowCount, tileRows);
            emitItem(item, carried[0]);
-           return {item / rowBlocks};
+           return {blocksOf(item).second};
          });
   if (evaluator.failed())
     return failure();
 
   KernelShape shape;
   int64_t columnBlocks = (columnCount + tileColumns - 1) / tileColumns;
+  int64_t rowBlocks = tokenRows ? 1 : rowBlocksOf(staticRows);
   shape.items.tokensPerItem = tokenRows ? tileRows : 0;
-  shape.items.multiplier =
-      columnBlocks *
-      (tokenRows ? 1 : (staticRows + tileRows - 1) / tileRows);
+  shape.items.multiplier = isSymmetric ? rowBlocks * (rowBlocks + 1) / 2
+                                       : rowBlocks * columnBlocks;
   shape.category = "matmul";
   return shape;
 }
@@ -152,8 +166,15 @@ void MatmulKernel::chooseTile() {
   static constexpr std::array<std::pair<int64_t, int64_t>, 6> kTiles = {
       {{256, 256}, {128, 256}, {128, 128}, {64, 128}, {64, 64}, {32, 64}}};
   int64_t rows = tokenRows ? kTypicalTokens : staticRows;
+  if (isSymmetric) {
+    // Square tiles, so that every tile has its mirror or is its own.
+    int64_t whole = roundUp(staticRows, 4 * e.width());
+    tileRows = tileColumns = std::min<int64_t>(whole, staticRows >= 384 ? 128 : 64);
+  }
   int64_t cut = op.getTransposeA() ? tile.stripRows() : tile.microRows();
   for (auto [tileR, tileC] : kTiles) {
+    if (isSymmetric)
+      break;
     tileRows = roundUp(std::min(tileR, rows), cut);
     tileColumns =
         std::min(tileC, roundUp(columnCount, tile.panelColumns(columnCount)));
@@ -214,9 +235,8 @@ TileB MatmulKernel::residentB(Val k0) {
 }
 
 void MatmulKernel::emitItem(Val item, Val packedColumn) {
-  Val rowBlocks = e.ceilDiv(rowCount, tileRows);
-  Val columnBlock = item / rowBlocks;
-  Val row0 = item % rowBlocks * tileRows, column0 = columnBlock * tileColumns;
+  auto [rowBlock, columnBlock] = blocksOf(item);
+  Val row0 = rowBlock * tileRows, column0 = columnBlock * tileColumns;
   Val rows = e.min(rowCount - row0, e.i(tileRows));
   Val columns = e.min(e.i(columnCount) - column0, e.i(tileColumns));
 
@@ -233,6 +253,43 @@ void MatmulKernel::emitItem(Val item, Val packedColumn) {
       packB(k0, k, column0, columns, panels);
     Val isLast = k0 + k >= depthCount;
     multiply(panels, row0, rows, column0, columns, k0, k, isLast);
+  });
+  if (isSymmetric)
+    e.ifThen(rowBlock != columnBlock,
+             [&] { emitMirrored(row0, rows, column0, columns); });
+}
+
+std::pair<Val, Val> MatmulKernel::blocksOf(Val item) {
+  if (!isSymmetric) {
+    Val rowBlocks = e.ceilDiv(rowCount, tileRows);
+    return {item % rowBlocks, item / rowBlocks};
+  }
+  // Column block j has the row blocks from j on and begins with item `start`.
+  int64_t blocks = rowBlocksOf(staticRows), start = 0;
+  Val column = e.i(0), first = e.i(0);
+  for (int64_t j = 1; j < blocks; ++j) {
+    start += blocks - j + 1;
+    Val reached = item >= start;
+    column = e.select(reached, e.i(j), column);
+    first = e.select(reached, e.i(start), first);
+  }
+  return {column + (item - first), column};
+}
+
+void MatmulKernel::emitMirrored(Val row0, Val rows, Val column0, Val columns) {
+  int64_t width = e.width();
+  e.loop(e.i(0), columns, width, [&](Val column) {
+    tile.columnsLoop(rows, tailOf(staticRows), [&](Val r, int64_t lanes) {
+      SmallVector<Val, 16> v;
+      for (int64_t j = 0; j < width; ++j)
+        v.push_back(e.loadV(c.ptr, (r + j) * c.stride + column));
+      for (auto [j, mirrored] : llvm::enumerate(tile.transposeBlock(v)))
+        e.store(mirrored, mirrorBlock, e.i(int64_t(j) * width));
+      e.loop(e.i(0), e.i(width), 1, [&](Val j) {
+        emitYields(column0 + column + j, row0 + r,
+                   e.load(e.vecType(lanes), mirrorBlock, j * width), lanes);
+      });
+    });
   });
 }
 

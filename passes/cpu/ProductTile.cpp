@@ -143,12 +143,12 @@ void ProductTile::packPanels(const Source &source, Val k0, Val k, Val column0,
   // Whole panels row by row; the vectors of the last, partial one one by one.
   int64_t panel = to.columns, width = e.width();
   Val whole = columns / panel * panel;
-  e.loop(e.i(0), whole, panel, [&](Val c) {
-    Val start = e.addressF(to.ptr, c / panel * to.panelStride);
-    e.loop(e.i(0), k, 1, [&](Val row) {
+  e.loop(e.i(0), k, 1, [&](Val row) {
+    // Along the rows of memory, which the machine then fetches ahead.
+    e.loop(e.i(0), whole, panel, [&](Val c) {
+      Val start = c / panel * to.panelStride + row * panel;
       for (int64_t v = 0; v < panel; v += width)
-        e.store(source(k0 + row, column0 + c + v, width), start,
-                row * panel + v);
+        e.store(source(k0 + row, column0 + c + v, width), to.ptr, start + v);
     });
   });
   e.ifThen(whole < columns, [&] {

@@ -37,3 +37,26 @@ func.func @undoes_a_flag_and_keeps_a_shared_transpose() {
   pg.output "z", %z : tensor<4x4xf32>
   return
 }
+
+// A gram matrix, scaled and rounded, is symmetric, and so is its square: both are
+// products of a value with its own transpose. The last one is not.
+// CHECK-LABEL: func.func @squares_of_symmetric_matrices
+func.func @squares_of_symmetric_matrices() {
+  // CHECK: %[[W:.*]] = pg.param @w
+  %w = pg.param @w : tensor<8x4xf32>
+  // CHECK: %[[G:.*]] = pg.matmul %[[W]], %[[W]] {transpose_a}
+  %g = pg.matmul %w, %w {transpose_a} : tensor<8x4xf32>, tensor<8x4xf32> -> tensor<4x4xf32>
+  %f = pg.fill 0.5 : tensor<4x4xf32>
+  // CHECK: %[[H:.*]] = pg.mul
+  %h = pg.mul %g, %f : tensor<4x4xf32>
+  // CHECK: %[[S:.*]] = pg.matmul %[[H]], %[[H]] {transpose_b}
+  %s = pg.matmul %h, %h : tensor<4x4xf32>, tensor<4x4xf32> -> tensor<4x4xf32>
+  // CHECK: pg.matmul %[[S]], %[[S]] {transpose_b}
+  %t = pg.matmul %s, %s : tensor<4x4xf32>, tensor<4x4xf32> -> tensor<4x4xf32>
+  // CHECK: %[[P:.*]] = pg.matmul %[[T:.*]], %[[G]] :
+  %p = pg.matmul %t, %g : tensor<4x4xf32>, tensor<4x4xf32> -> tensor<4x4xf32>
+  // CHECK: pg.matmul %[[P]], %[[P]] :
+  %q = pg.matmul %p, %p : tensor<4x4xf32>, tensor<4x4xf32> -> tensor<4x4xf32>
+  pg.output "q", %q : tensor<4x4xf32>
+  return
+}

@@ -102,6 +102,24 @@ void products(int64_t n, int64_t in, int64_t out) {
           in * out, flops);
 }
 
+/// x x^T, half of which is computed.
+void gram(int64_t n) {
+  std::string x = matrix(n, n);
+  KernelRunner kernel("pg.kernel_def @k attributes {modes = array<i64: 0>} "
+                      "{\n^bb0(%x: " +
+                          x + "):\n %c = pg.matmul %x, %x {transpose_b} : " + x +
+                          ", " + x + " -> " + x + "\n pg.yield %c : " + x +
+                          "\n}\n",
+                      vectorBytes);
+  if (!kernel.isReady())
+    return;
+  auto values = noise<float>(n * n, 1);
+  std::vector<float> out(n * n);
+  PackedBatch batch(0, {}, {});
+  report("gram     x x^T    " + std::to_string(n), 2.0 * n * n * n,
+         [&] { kernel.run({values.data(), out.data()}, batch.view); });
+}
+
 void attention(int64_t n, int64_t heads, int64_t groups, int64_t d) {
   auto tensor = [](int64_t h, int64_t w) {
     return "tensor<?x" + std::to_string(h) + "x" + std::to_string(w) + "xf32>";
@@ -209,6 +227,7 @@ int main(int argc, char **argv) {
     products(1024, 512, 2048);
     products(2048, 2048, 512);
   }
+  gram(512);
   attention(1024, 8, 4, 64);
   if (!quick)
     attention(2048, 8, 4, 64);

@@ -102,6 +102,34 @@ TEST(MatmulKernel, StaticTimesStaticInAllLayouts) {
     }
 }
 
+TEST(MatmulKernel, MatrixTimesItsTransposeWithAnEpilogueThatIsNotSymmetric) {
+  // y = x x^T (or x^T x) - r, for sizes of one, two and several tiles.
+  for (int64_t n : {9, 100, 400})
+    for (bool left : {false, true})
+      for (int64_t bytes : {n == 100 ? 32 : 64}) {
+        int64_t k = n == 100 ? 300 : 40;
+        std::string x = left ? tensor(k, n) : tensor(n, k), y = tensor(n, n);
+        KernelRunner kernel(
+            "pg.kernel_def @k attributes {modes = array<i64: 0>} {\n^bb0(%x: " +
+                x + ", %r: " + y + "):\n  %c = pg.matmul %x, %x {transpose_" +
+                (left ? "a" : "b") + "} : " + x + ", " + x + " -> " + y +
+                "\n  %d = pg.sub %c, %r : " + y + "\n  pg.yield %d : " + y +
+                "\n}\n",
+            bytes);
+        ASSERT_TRUE(kernel.isReady());
+        auto a = noise<float>(n * k, 1), r = noise<float>(n * n, 2);
+        std::vector<float> c(n * n, NAN), cut(n * n, NAN);
+        std::vector<double> want = product(a, a, n, n, k, left, !left);
+        for (int64_t i = 0; i < n * n; ++i)
+          want[i] -= r[i];
+        PackedBatch batch(0, {}, {});
+        kernel.run({a.data(), r.data(), c.data()}, batch.view);
+        EXPECT_LT(worstError(c, want), 1e-5) << n << " " << left;
+        kernel.run({a.data(), r.data(), cut.data()}, batch.view, 1);
+        EXPECT_EQ(c, cut) << n << " " << left;
+      }
+}
+
 TEST(MatmulKernel, NarrowVectorsAndDoublePrecision) {
   for (int64_t bytes : {16, 32, 64}) {
     std::string text = matmulText("tensor<?x100xf64>", "tensor<36x100xf64>",
