@@ -1,6 +1,8 @@
 //===- Attention.cpp - attention core and rotation ------------------------===//
 #include "dialect/ops/GradientBuilder.h"
 
+#include <algorithm>
+
 using namespace mlir;
 
 namespace pg {
@@ -104,10 +106,15 @@ FusionRole AttentionOp::getFusionRole() { return FusionRole::Structured; }
 
 Horizon AttentionOp::getHorizon() { return {Horizon::Kind::Prefix}; }
 
+/// A window bounds the keys of a token.
+static int64_t keysWithin(int64_t context, int64_t window) {
+  return window > 0 ? std::min(context, window) : context;
+}
+
 /// Two products per key, 2 FLOPs per multiply-add.
 int64_t AttentionOp::getFlops(int64_t context) {
   RankedTensorType q = getQ().getType();
-  return 2 * context * q.getDimSize(1) *
+  return 2 * keysWithin(context, getWindow()) * q.getDimSize(1) *
          (q.getDimSize(2) + getV().getType().getDimSize(2));
 }
 
@@ -170,7 +177,7 @@ Horizon AttentionGradOp::getHorizon() { return {Horizon::Kind::All}; }
 /// q k^T again, dout v^T, then dq, dk and dv.
 int64_t AttentionGradOp::getFlops(int64_t context) {
   RankedTensorType q = getQ().getType();
-  return 2 * context * q.getDimSize(1) *
+  return 2 * keysWithin(context, getWindow()) * q.getDimSize(1) *
          (3 * q.getDimSize(2) + 2 * getV().getType().getDimSize(2));
 }
 

@@ -139,6 +139,20 @@ private:
     }
   }
 
+  /// What an op costs for every key, and where it stops to: its cost as a
+  /// function of the number of keys rises evenly up to a limit.
+  static void addKeys(rt::Kernel &kernel, Operation &op) {
+    constexpr int64_t kMany = int64_t(1) << 24;
+    double none = flopsOf(&op, 0).perToken;
+    double one = flopsOf(&op, 1).perToken - none;
+    if (one <= 0)
+      return;
+    double keys = (flopsOf(&op, kMany).perToken - none) / one;
+    kernel.flopsPerKey += one;
+    if (keys < double(kMany))
+      kernel.keyLimit = int64_t(keys);
+  }
+
   LogicalResult kernels() {
     for (auto def : module.getOps<KernelDefOp>()) {
       kernelIndex[def.getSymName()] = package.kernels.size();
@@ -160,13 +174,17 @@ private:
       bool first = true;
       for (Operation &op : def.getBody().front()) {
         if (isa<YieldOp>(op)) {
-          for (Value value : op.getOperands())
+          for (auto [mode, value] : llvm::zip(def.getModes(), op.getOperands())) {
             bytes += bytesOf(value.getType());
+            if (mode == 2) // adding reads what is there
+              bytes += bytesOf(value.getType());
+          }
           continue;
         }
         if (isIndexOp(&op))
           continue;
-        flops += flopsOf(&op);
+        flops += flopsOf(&op, /*context=*/0);
+        addKeys(kernel, op);
         summary << (first ? "" : " ") << shortName(&op);
         first = false;
       }

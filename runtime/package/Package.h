@@ -31,6 +31,9 @@ namespace pg::rt {
 /// by "recompile" (exit 5).
 inline constexpr uint32_t kPackageVersion = 3;
 
+/// Keys an attending token is taken to have where no batch is known: the mean of rows of 1,024.
+inline constexpr int64_t kTypicalKeys = 512;
+
 enum class DType : uint8_t { F32, F64, BF16, I32, I1 };
 /// Bytes of one element.
 int64_t dtypeBytes(DType dtype);
@@ -148,6 +151,16 @@ struct Kernel {
   std::string category;             ///< "matmul", "attention", "row", ...: for the time shares
   double flopsPerToken = 0, bytesPerToken = 0; ///< of one launch, 0 for static work
   double flopsFixed = 0, bytesFixed = 0;
+  double flopsPerKey = 0;           ///< beside flopsPerToken, for every key a token attends to
+  int64_t keyLimit = 0;             ///< most keys of a token, 0 = all of its segment up to itself
+
+  /// FLOPs of a launch over `tokens` tokens that attend to `keys` keys in all.
+  double flopsAt(double tokens, double keys) const { return flopsFixed + flopsPerToken * tokens + flopsPerKey * keys; }
+  /// The same with kTypicalKeys keys for a token.
+  double typicalFlops(double tokens) const {
+    int64_t keys = keyLimit > 0 && keyLimit < kTypicalKeys ? keyLimit : kTypicalKeys;
+    return flopsAt(tokens, tokens * double(keys));
+  }
 };
 
 /// One code section.

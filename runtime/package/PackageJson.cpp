@@ -302,7 +302,9 @@ Json toJson(const Kernel &kernel) {
           {"flops_per_token", numberToJson(kernel.flopsPerToken)},
           {"bytes_per_token", numberToJson(kernel.bytesPerToken)},
           {"flops_fixed", numberToJson(kernel.flopsFixed)},
-          {"bytes_fixed", numberToJson(kernel.bytesFixed)}};
+          {"bytes_fixed", numberToJson(kernel.bytesFixed)},
+          {"flops_per_key", numberToJson(kernel.flopsPerKey)},
+          {"key_limit", kernel.keyLimit}};
 }
 
 Kernel readKernel(JsonFields &fields) {
@@ -315,6 +317,8 @@ Kernel readKernel(JsonFields &fields) {
   kernel.bytesPerToken = fields.number("bytes_per_token");
   kernel.flopsFixed = fields.number("flops_fixed");
   kernel.bytesFixed = fields.number("bytes_fixed");
+  kernel.flopsPerKey = fields.number("flops_per_key");
+  kernel.keyLimit = fields.integer("key_limit", 0, kMaxInt);
   return kernel;
 }
 

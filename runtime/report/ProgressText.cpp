@@ -72,8 +72,10 @@ std::string progressText(const ProgressState &state) {
 
 double flopsPerToken(const Package &package, const Entry &entry) {
   double flops = 0;
-  for (const Launch &launch : entry.launches)
-    flops += package.kernels[launch.kernel].flopsPerToken;
+  for (const Launch &launch : entry.launches) {
+    const Kernel &kernel = package.kernels[launch.kernel];
+    flops += kernel.typicalFlops(1) - kernel.flopsFixed;
+  }
   return flops;
 }
 

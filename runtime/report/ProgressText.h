@@ -44,7 +44,7 @@ struct ProgressState {
 /// "train 120/1000  loss 3.2105  41k tokens/s  MFU 38%  812 MiB  artifact ~15.32 MB  ETA 3m05s  budget 4m10s"
 std::string progressText(const ProgressState &state);
 
-/// FLOPs a token costs in an entry, counted by the compiler.
+/// FLOPs a token with kTypicalKeys keys costs in an entry, counted by the compiler.
 double flopsPerToken(const Package &package, const Entry &entry);
 
 /// Dense peak of a known accelerator in FLOP/s for a precision policy ("f32",

@@ -3,9 +3,17 @@
 #define PG_RUNTIME_SUPPORT_PROCESS_H
 
 #include <cstdint>
+#include <ctime>
 #include <sys/resource.h>
 
 namespace pg::rt {
+
+/// Seconds of processor time of all threads so far.
+inline double processSeconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
+}
 
 /// Largest resident memory so far, in bytes.
 inline uint64_t peakResidentBytes() {

@@ -1,4 +1,5 @@
 //===- Common.cpp - what the verbs share --------------------------------------===//
+#include "runtime/report/ProfileReport.h"
 #include "runtime/support/Log.h"
 #include "tools/pgrun/Verbs.h"
 
@@ -41,7 +42,7 @@ Status print(const std::string &text) {
 
 void showProfile(Executor &executor, bool wanted) {
   if (wanted)
-    std::fputs(executor.profile().report().c_str(), stderr);
+    std::fputs(profileText(executor.profile(), {1, 0, executor.device().describe(), {}}).c_str(), stderr);
 }
 
 } // namespace pg::rt

@@ -28,10 +28,8 @@ struct Totals {
 /// Sum over launches at the entry's largest size.
 double flopsAtMax(const Package &package, const Entry &entry) {
   double flops = 0;
-  for (const Launch &launch : entry.launches) {
-    const Kernel &kernel = package.kernels[launch.kernel];
-    flops += kernel.flopsFixed + kernel.flopsPerToken * double(entry.maxTokens);
-  }
+  for (const Launch &launch : entry.launches)
+    flops += package.kernels[launch.kernel].typicalFlops(double(entry.maxTokens));
   return flops;
 }
 

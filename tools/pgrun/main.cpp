@@ -35,7 +35,7 @@ constexpr Verb kVerbs[] = {
     {"report", "one HTML page about a training run", "pgrun report runs/first -o first.html", addReport},
     {"init", "the initial weights of a seed", "pgrun init model.pgx --seed 1337 -o initial.safetensors", addInit},
     {"info", "what a package holds", "pgrun info model.pgx --json", addInfo},
-    {"bench", "speed and memory of one program", "pgrun bench model.pgx --entry score@main --tokens 2048 --profile", addBench},
+    {"bench", "speed and memory of one program or a whole step, kernels against measured peaks", "pgrun bench model.pgx --profile --trace trace.json", addBench},
     {"doctor", "what this machine has, what is missing and what to do", "pgrun doctor model.pgx --device cuda", addDoctor},
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <ctime>
 
 namespace pg::rt {
 namespace {
@@ -15,6 +16,13 @@ constexpr int64_t kPiecesAtOnce = 16;
 constexpr int64_t kAbortPieces = 16;
 /// Bytes a thread fills at a time.
 constexpr uint64_t kFillBytes = uint64_t(1) << 20;
+
+/// Processor time of the calling thread: what other work on the machine takes is left out.
+double threadSeconds() {
+  timespec now;
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
+}
 
 template <typename T> double sumOfSquares(const T *values, int64_t count) {
   double lanes[8] = {};
@@ -90,23 +98,28 @@ Status CpuDevice::bind(std::vector<BoundEntry> list) {
 Status CpuDevice::run(size_t index, const Batch *batch, Profile *profile) {
   const Entry &entry = package.entries[index];
   const std::atomic<bool> *abort = abortFlagOf(entry);
+  if (profile)
+    profile->startRun(index, batch);
   for (size_t i = 0; i < entry.launches.size(); ++i) {
+    std::span<Profile::ThreadSpan> spans = profile ? profile->threadSpans(size_t(threads.size()))
+                                                   : std::span<Profile::ThreadSpan>();
     double start = profile ? monotonicSeconds() : 0;
-    launch(index, i, batch, abort);
+    launch(index, i, batch, abort, spans.data());
     if (abort && abort->load(std::memory_order_relaxed))
       return {Code::Interrupted, "interrupted"};
     if (profile)
-      profile->add(entry.launches[i].kernel, monotonicSeconds() - start, batch ? batch->numTokens : 0);
+      profile->add(entry.launches[i].kernel, start, monotonicSeconds(), spans);
   }
   return Status::ok();
 }
 
 Status CpuDevice::runLaunch(size_t index, size_t i, const Batch *batch) {
-  launch(index, i, batch, nullptr);
+  launch(index, i, batch, nullptr, nullptr);
   return Status::ok();
 }
 
-void CpuDevice::launch(size_t index, size_t i, const Batch *batch, const std::atomic<bool> *abort) {
+void CpuDevice::launch(size_t index, size_t i, const Batch *batch, const std::atomic<bool> *abort,
+                       Profile::ThreadSpan *spans) {
   struct Call {
     KernelFn function;
     void *const *buffers;
@@ -116,11 +129,12 @@ void CpuDevice::launch(size_t index, size_t i, const Batch *batch, const std::at
     uint64_t stride;
     const std::atomic<bool> *abort;
     int64_t piece;
+    Profile::ThreadSpan *spans; ///< one per thread, or nullptr
   };
   const Launch &launch = package.entries[index].launches[i];
   const BoundEntry &binding = entries[index];
   Call call{code.functions()[launch.kernel], binding.buffers.data() + binding.firstBuffer[i],
-            launch.scalars.data(), batch, scratch, scratchStride, abort, 0};
+            launch.scalars.data(), batch, scratch, scratchStride, abort, 0, spans};
   // A thread that works alone gets the launch as one range: cut it, so that a long one can be given up.
   int64_t count = launch.items.count(batch ? batch->numTokens : 0), grain = std::max<int64_t>(launch.items.grain, 1);
   call.piece = std::max<int64_t>(1, count / (grain * kAbortPieces)) * grain;
@@ -129,10 +143,18 @@ void CpuDevice::launch(size_t index, size_t i, const Batch *batch, const std::at
       [](void *context, int64_t begin, int64_t end, int thread) {
         auto &c = *static_cast<Call *>(context);
         char *own = c.scratch + c.stride * uint64_t(thread);
+        double from = c.spans ? monotonicSeconds() : 0, used = c.spans ? threadSeconds() : 0;
         if (!c.abort)
-          return c.function(c.buffers, c.scalars, c.batch, begin, end, own);
-        for (; begin < end && !c.abort->load(std::memory_order_relaxed); begin += c.piece)
-          c.function(c.buffers, c.scalars, c.batch, begin, std::min(end, begin + c.piece), own);
+          c.function(c.buffers, c.scalars, c.batch, begin, end, own);
+        else
+          for (; begin < end && !c.abort->load(std::memory_order_relaxed); begin += c.piece)
+            c.function(c.buffers, c.scalars, c.batch, begin, std::min(end, begin + c.piece), own);
+        if (!c.spans)
+          return;
+        Profile::ThreadSpan &span = c.spans[thread];
+        span.busy += threadSeconds() - used;
+        span.begin = span.end > 0 ? span.begin : from;
+        span.end = monotonicSeconds();
       },
       &call);
 }

@@ -35,7 +35,9 @@ public:
 
 private:
   CpuDevice(const Package &package, ThreadPool &threads) : package(package), threads(threads) {}
-  void launch(size_t entry, size_t launch, const Batch *batch, const std::atomic<bool> *abort);
+  /// `spans`, one per thread, receive what each did; may be null.
+  void launch(size_t entry, size_t launch, const Batch *batch, const std::atomic<bool> *abort,
+              Profile::ThreadSpan *spans);
 
   const Package &package;
   ThreadPool &threads;

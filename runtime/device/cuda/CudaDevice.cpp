@@ -1,5 +1,6 @@
 //===- CudaDevice.cpp - the package's cubins on one GPU ---------------------===//
 #include "runtime/device/cuda/CudaDevice.h"
+#include "runtime/support/Log.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -240,6 +241,8 @@ Status CudaDevice::run(size_t entry, const Batch *given, Profile *profile) {
     return {Code::Interrupted, "interrupted"};
   if (Status status = uploadBatch(given); !status)
     return status;
+  if (profile)
+    profile->startRun(entry, given);
   if (profile || !useGraphs || waitAlways || package.entries[entry].launches.empty())
     return launch(entry, batch.numTokens, profile);
   return replay(entry, batch.numTokens);
@@ -277,6 +280,7 @@ Status CudaDevice::launchKernel(uint32_t kernel, int64_t tokens, void **paramete
 
 Status CudaDevice::launch(size_t entry, int64_t tokens, Profile *profile) {
   const std::vector<Launch> &launches = package.entries[entry].launches;
+  double start = profile ? monotonicSeconds() : 0;
   auto mark = [&](size_t i) -> Status {
     auto at = event(i);
     if (!at)
@@ -301,7 +305,10 @@ Status CudaDevice::launch(size_t entry, int64_t tokens, Profile *profile) {
     cuda::Result result = call.eventElapsedTime(&milliseconds, events[i], events[i + 1]);
     if (result != cuda::kSuccess)
       return remember(result, "cannot read a time");
-    profile->add(launches[i].kernel, double(milliseconds) * 1e-3, tokens);
+    // Events follow one another without a gap; the first is taken to begin with the first launch.
+    double end = start + double(milliseconds) * 1e-3;
+    profile->add(launches[i].kernel, start, end);
+    start = end;
   }
   return Status::ok();
 }

@@ -138,6 +138,10 @@ TEST_F(InterfaceTest, flopsOfProductsAndAttention) {
             "pg.attention");
   ASSERT_TRUE(core);
   EXPECT_EQ(cast<CostOpInterface>(core).getFlops(10), 2 * 10 * 4 * (8 + 6));
+  // Of ten keys a window of 3 leaves three.
+  core->setAttr("window", IntegerAttr::get(IntegerType::get(core->getContext(), 64), 3));
+  EXPECT_EQ(cast<CostOpInterface>(core).getFlops(10), 2 * 3 * 4 * (8 + 6));
+  EXPECT_EQ(cast<CostOpInterface>(core).getFlops(2), 2 * 2 * 4 * (8 + 6));
   EXPECT_EQ(cast<HorizonOpInterface>(core).getHorizon().kind,
             Horizon::Kind::Prefix);
 }
