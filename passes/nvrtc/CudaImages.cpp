@@ -1,6 +1,8 @@
 //===- CudaImages.cpp - the CUDA part of a package ---------------------------===//
 #include "passes/nvrtc/CudaImages.h"
 
+#include <cctype>
+
 namespace pg::nvrtc {
 namespace {
 
@@ -47,6 +49,19 @@ rt::StatusOr<CudaImages> buildImages(const CudaSource &source, const CompileOpti
       image.modules.push_back(kernel.output.cubin);
       images.cached += kernel.fromCache;
     }
+    code.images.push_back(std::move(image));
+  }
+  // PTX of the oldest architecture without features of its own: what every newer
+  // GPU's driver can compile.
+  const std::string *oldest = nullptr;
+  for (const std::string &arch : options.archs)
+    if (std::isdigit(static_cast<unsigned char>(arch.back())) &&
+        (!oldest || std::stoi(arch.substr(3)) < std::stoi(oldest->substr(3))))
+      oldest = &arch;
+  if (oldest) {
+    rt::CudaImage image{"compute_" + oldest->substr(3), {}};
+    for (const CompiledKernel &kernel : images.compiled[size_t(oldest - options.archs.data())])
+      image.modules.push_back(kernel.output.ptx);
     code.images.push_back(std::move(image));
   }
   return images;

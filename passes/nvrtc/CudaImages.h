@@ -31,7 +31,8 @@ struct CudaImages {
 };
 
 /// The package's CUDA code: tables and text, and with options.archs the machine
-/// code of every kernel and of the support kernels. Environment when NVRTC is
+/// code of every kernel and of the support kernels, then their PTX for GPUs that
+/// are newer than all of these. Environment when NVRTC is
 /// needed and absent.
 rt::StatusOr<CudaImages> buildImages(const CudaSource &source, const CompileOptions &options);
 

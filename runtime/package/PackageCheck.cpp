@@ -153,8 +153,13 @@ Status checkLaunch(const Package &package, const Entry &entry, const Launch &lau
   return Status::ok();
 }
 
-/// "sm_" digits and perhaps one letter: it becomes part of a section name.
+/// "sm_" digits and perhaps one letter, or "compute_" digits: it becomes part of a
+/// section name.
 bool isArch(const std::string &arch) {
+  const std::string ptx = "compute_";
+  if (arch.compare(0, ptx.size(), ptx) == 0)
+    return (arch.size() == ptx.size() + 2 || arch.size() == ptx.size() + 3) &&
+           arch.find_first_not_of("0123456789", ptx.size()) == std::string::npos;
   if (arch.size() < 5 || arch.size() > 8 || arch.compare(0, 3, "sm_") != 0)
     return false;
   for (size_t i = 3; i < arch.size(); ++i)

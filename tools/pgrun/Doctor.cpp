@@ -152,6 +152,7 @@ Status checkPackageHere(const std::string &path, const DeviceChoice &choice, std
   for (const CodeTarget &target : package->targets)
     if (target.target == "cpu")
       cpu = checkFeatures(target, cpuFlags());
+  std::string gpuRuns;
   if (package->hasCudaCode()) {
     auto driver = cuda::driver();
     gpu = driver.status();
@@ -161,14 +162,19 @@ Status checkPackageHere(const std::string &path, const DeviceChoice &choice, std
                    (*driver)->call.deviceGetAttribute(&major, cuda::kMajor, device) != cuda::kSuccess ||
                    (*driver)->call.deviceGetAttribute(&minor, cuda::kMinor, device) != cuda::kSuccess))
       gpu = {Code::Environment, "there is no GPU cuda:" + std::to_string(choice.index)};
-    else if (driver)
-      gpu = chooseImage(package->cuda, major, minor).status();
+    else if (driver) {
+      auto image = chooseImage(package->cuda, major, minor);
+      gpu = image.status();
+      if (image)
+        gpuRuns = isPtx(**image) ? "runs, from PTX that the driver compiles at the first start"
+                                    : "runs, on code for " + (*image)->arch;
+    }
   }
-  auto describe = [&](const char *where, const Status &status) {
-    list.push_back({"package on " + std::string(where), status ? "runs" : status.message(), "", status.isOk()});
+  auto describe = [&](const char *where, const Status &status, const std::string &runs) {
+    list.push_back({"package on " + std::string(where), status ? runs : status.message(), "", status.isOk()});
   };
-  describe("the CPU", cpu);
-  describe("the GPU", gpu);
+  describe("the CPU", cpu, "runs");
+  describe("the GPU", gpu, gpuRuns);
   using Kind = DeviceChoice::Kind;
   if (choice.kind == Kind::Cpu)
     return cpu;

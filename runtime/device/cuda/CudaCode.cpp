@@ -11,24 +11,28 @@ constexpr uint64_t kSharedWithoutAsking = 48 << 10;
 struct Arch {
   int number = 0;      ///< 90 of sm_90a
   char feature = '\0'; ///< 'a' of sm_90a
+  bool isPtx = false;
 };
 
-Arch parseArch(const std::string &text) {
+Arch parseArch(const CudaImage &image) {
   Arch arch;
   char *end = nullptr;
-  arch.number = int(std::strtol(text.c_str() + 3, &end, 10));
+  arch.isPtx = isPtx(image);
+  arch.number = int(std::strtol(image.arch.c_str() + image.arch.find('_') + 1, &end, 10));
   arch.feature = *end;
   return arch;
 }
 
-/// Higher is better, 0 does not run.
+/// Higher is better, 0 does not run. Machine code before PTX.
 int fitness(const Arch &arch, int major, int minor) {
   int wanted = major * 10 + minor;
+  if (arch.isPtx)
+    return arch.number <= wanted ? arch.number : 0;
   if (arch.number == wanted)
-    return 1000 + (arch.feature ? 1 : 0);
+    return 4000 + (arch.feature ? 1 : 0);
   if (arch.feature == 'a' || arch.number / 10 != major || arch.number > wanted)
     return 0;
-  return arch.number;
+  return 2000 + arch.number;
 }
 
 } // namespace
@@ -39,7 +43,7 @@ StatusOr<const CudaImage *> chooseImage(const CudaCode &code, int major, int min
   std::string known;
   for (const CudaImage &image : code.images) {
     known += (known.empty() ? "" : ", ") + image.arch;
-    if (int fits = fitness(parseArch(image.arch), major, minor); fits > bestFitness) {
+    if (int fits = fitness(parseArch(image), major, minor); fits > bestFitness) {
       best = &image;
       bestFitness = fits;
     }
@@ -48,7 +52,7 @@ StatusOr<const CudaImage *> chooseImage(const CudaCode &code, int major, int min
     return best;
   std::string wanted = "sm_" + std::to_string(major) + std::to_string(minor);
   return Status(Code::Environment, "the GPU is " + wanted + ", the package holds " +
-                                       (known.empty() ? "CUDA source but no machine code" : "code for " + known) +
+                                       (known.empty() ? "CUDA source but no code" : "code for " + known) +
                                        "; recompile it with pgc compile --target cuda:" + wanted);
 }
 

@@ -21,9 +21,13 @@ struct SpanRecord {
   long long isDouble;
 };
 
+/// "compute_80": PTX that a driver compiles for any GPU of at least that capability.
+inline bool isPtx(const CudaImage &image) { return image.arch.rfind("compute_", 0) == 0; }
+
 /// The image of `code` for a GPU of compute capability major.minor: the exact
 /// architecture, with its own features ("sm_90a") before without, else the
-/// newest older one of the same major. Environment lists what there is.
+/// newest older one of the same major, else the newest PTX that is no newer than
+/// the GPU. Environment lists what there is.
 StatusOr<const CudaImage *> chooseImage(const CudaCode &code, int major, int minor);
 
 /// The functions of one image on the current context.

@@ -75,6 +75,9 @@ Status CudaDevice::open() {
     return cuda::driverError(call, result, "cannot use " + deviceName);
   if (Status status = staging.open(call, stream, kStagingBytes); !status)
     return status;
+  if (isPtx(**image))
+    note("no machine code for " + deviceName + " in the package: its driver compiles the PTX, once for a machine, "
+         "which may take a minute; pgc compile --target cuda:sm_" + std::to_string(major * 10 + minor) + " avoids it");
   return functions.load(package, **image, driver, uint64_t(maxShared));
 }
 

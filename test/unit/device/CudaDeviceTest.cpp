@@ -121,7 +121,7 @@ TEST(CudaDevice, WrongArchitectureSaysWhatToCompileFor) {
                               "pgc compile --target cuda:sm_120");
   Package bare = fakeCudaPackage();
   bare.cuda.images.clear();
-  EXPECT_NE(createWith(bare).message().find("CUDA source but no machine code"), std::string::npos);
+  EXPECT_NE(createWith(bare).message().find("CUDA source but no code"), std::string::npos);
   EXPECT_NE(createWith(fakePackage()).message().find("holds no CUDA code"), std::string::npos);
   EXPECT_NE(createWith(fakeCudaPackage(), 3).message().find("there is no GPU cuda:3, this machine has 1 (cuda:0)"),
             std::string::npos);
@@ -143,6 +143,55 @@ TEST(CudaDevice, TheClosestImageIsChosen) {
   code.images = {{"sm_90a", {}}, {"sm_86", {}}};
   EXPECT_EQ(chosen(8, 0), "none");
   EXPECT_EQ(chosen(9, 1), "none");
+  // Machine code before PTX, the newest PTX before older, none that is newer than the GPU.
+  code.images = {{"compute_90", {}}, {"sm_80", {}}, {"compute_80", {}}};
+  EXPECT_EQ(chosen(8, 9), "sm_80");
+  EXPECT_EQ(chosen(9, 0), "compute_90");
+  EXPECT_EQ(chosen(12, 1), "compute_90");
+  EXPECT_EQ(chosen(7, 5), "none");
+  code.images = {{"compute_86", {}}};
+  EXPECT_EQ(chosen(8, 0), "none");
+  EXPECT_EQ(chosen(9, 0), "compute_86");
+}
+
+/// The fake driver compiles PTX to the library that the text names.
+Package packageWithPtx(const std::string &target) {
+  Package package = fakeCudaPackage();
+  std::string text = "// kernels " FAKE_CUDA_KERNELS "\n.version 9.0\n.target " + target + "\n.address_size 64\n";
+  package.cuda.images.push_back(
+      {"compute_80", std::vector<std::string>(package.kernels.size() + 1, text)});
+  return package;
+}
+
+TEST(CudaDevice, PtxIsCompiledByTheDriverWhereNoMachineCodeFits) {
+  journal();
+  auto count = [](const Lines &lines, const std::string &line) {
+    return std::count(lines.begin(), lines.end(), line);
+  };
+  Package package = packageWithPtx("sm_80");
+  {
+    auto device = CudaDevice::create(package, 0, fakeDriver());
+    ASSERT_TRUE(device.isOk()) << device.status().message();
+    EXPECT_EQ(count(journal(), "compile PTX of sm_80"), 0); // sm_90a is there
+  }
+  Environment capability("FAKE_CUDA_CAPABILITY", "120");
+  ::testing::internal::CaptureStderr();
+  auto device = CudaDevice::create(package, 0, fakeDriver());
+  std::string said = ::testing::internal::GetCapturedStderr();
+  ASSERT_TRUE(device.isOk()) << device.status().message();
+  EXPECT_NE(said.find("no machine code for Fake GPU 0 in the package"), std::string::npos) << said;
+  EXPECT_NE(said.find("--target cuda:sm_120 avoids it"), std::string::npos) << said;
+  EXPECT_EQ(count(journal(), "compile PTX of sm_80"), long(package.kernels.size() + 1));
+  EXPECT_EQ((*device)->describe(), "Fake GPU 0 (cuda:0, compute_80)");
+}
+
+TEST(CudaDevice, PtxThatTheDriverRefusesIsExplained) {
+  Environment capability("FAKE_CUDA_CAPABILITY", "120");
+  Status status = createWith(packageWithPtx("sm_130"));
+  EXPECT_EQ(status.code(), Code::Environment);
+  for (const char *part : {"cannot load the compute_80 code (made by NVRTC 13.0", "this driver supports CUDA 13.0",
+                           "a newer driver or a recompilation helps"})
+    EXPECT_NE(status.message().find(part), std::string::npos) << part << "\n" << status.message();
 }
 
 TEST(CudaDevice, AFailedKernelIsReportedOnceAndForAll) {

@@ -1,5 +1,6 @@
 //===- CudaPackageTest.cpp - CUDA code in a package: round trip, hostile bytes ----===//
 #include "FakeCuda.h"
+#include "runtime/device/cuda/CudaCode.h"
 #include "runtime/package/PackageJson.h"
 
 namespace pg::rt {
@@ -35,10 +36,16 @@ TEST(CudaPackage, RoundTrip) {
   EXPECT_EQ(read->cuda.source, package.cuda.source);
   ASSERT_EQ(read->cuda.images.size(), 2u);
   EXPECT_EQ(read->cuda.images[1].arch, "sm_90a");
+  EXPECT_FALSE(isPtx(read->cuda.images[1]));
   EXPECT_EQ(read->cuda.images[1].modules, package.cuda.images[1].modules);
   EXPECT_EQ(read->cuda.kernels[2].stages[0].sharedBytes, 65536u);
   EXPECT_EQ(read->cuda.kernels[0].stages[0].blocks.tokensPerItem, 32);
   EXPECT_EQ(read->cuda.support[2].symbol, "pg_scale");
+  package.cuda.images[0].arch = "compute_80";
+  read = parsePackage(serialise(package));
+  ASSERT_TRUE(read.isOk()) << read.status().message();
+  EXPECT_TRUE(isPtx(read->cuda.images[0]));
+  EXPECT_EQ(read->cuda.images[0].modules, package.cuda.images[0].modules);
   // Source alone, for machines whose code comes later.
   package.cuda.images.clear();
   EXPECT_TRUE(readBack(package).isOk());
@@ -106,7 +113,7 @@ TEST(CudaPackage, TablesAreChecked) {
   package.cuda.images[1].arch = "sm_80";
   expectCorrupt(package, "occurs twice");
 
-  for (const char *arch : {"sm_", "sm_9", "sm_90aa", "sm_a0", "compute_80", "../../x", ""}) {
+  for (const char *arch : {"sm_", "sm_9", "sm_90aa", "sm_a0", "compute_", "compute_8", "compute_90a", "../../x", ""}) {
     package = smallPackage();
     package.cuda.images[1].arch = arch;
     EXPECT_EQ(readBack(package).code(), Code::Corrupt) << arch;

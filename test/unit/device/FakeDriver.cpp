@@ -37,7 +37,6 @@ using Launcher = void (*)(void **parameters, unsigned blocks, unsigned threads);
 
 struct FakeModule {
   void *library = nullptr;
-  int file = -1;
   std::unique_ptr<pg::emulator::Kernels> emulated;
 };
 struct FakeFunction {
@@ -296,15 +295,37 @@ size_t elfBytes(const void *image) {
   std::memcpy(&header, image, sizeof header);
   return header.e_shoff + size_t(header.e_shnum) * header.e_shentsize;
 }
+/// PTX is compiled for its own architecture and newer ones, to the library that its first line names.
+int compilePtx(FakeModule &module, const std::string &text) {
+  size_t target = text.find(".target sm_");
+  int arch = target == std::string::npos ? 0 : std::atoi(text.c_str() + target + 11);
+  note("compile PTX of sm_" + std::to_string(arch));
+  const std::string mark = "// kernels ";
+  if (arch == 0 || text.compare(0, mark.size(), mark) != 0)
+    return 218;
+  if (arch > numberOf("FAKE_CUDA_CAPABILITY", 90))
+    return 209;
+  std::string path = text.substr(mark.size(), text.find('\n') - mark.size());
+  module.library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  return module.library ? 0 : 218;
+}
 int moduleLoadData(FakeModule **module, const void *image) {
   FAIL_IF_PLANTED("cuModuleLoadData");
   auto made = std::make_unique<FakeModule>();
+  if (std::strncmp(static_cast<const char *>(image), "//", 2) == 0)
+    if (int result = compilePtx(*made, static_cast<const char *>(image)))
+      return result;
   if (size_t bytes = elfBytes(image)) {
-    made->file = ::memfd_create("module", MFD_CLOEXEC);
-    if (::write(made->file, image, bytes) != ssize_t(bytes))
-      return 200;
-    std::string path = "/proc/self/fd/" + std::to_string(made->file);
-    made->library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    // A package may hold one library many times over; its file stays, and loading it again costs nothing.
+    static std::string lastImage, lastPath;
+    if (lastImage != std::string_view(static_cast<const char *>(image), bytes)) {
+      int file = ::memfd_create("module", MFD_CLOEXEC);
+      if (::write(file, image, bytes) != ssize_t(bytes))
+        return 200;
+      lastImage.assign(static_cast<const char *>(image), bytes);
+      lastPath = "/proc/self/fd/" + std::to_string(file);
+    }
+    made->library = ::dlopen(lastPath.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (!made->library) {
       std::fprintf(stderr, "fake driver: %s\n", ::dlerror());
       return 200;
@@ -318,8 +339,6 @@ int moduleLoadData(FakeModule **module, const void *image) {
 int moduleUnload(FakeModule *module) {
   if (module->library)
     ::dlclose(module->library);
-  if (module->file >= 0)
-    ::close(module->file);
   delete module;
   return 0;
 }

@@ -179,8 +179,15 @@ TEST_F(NvrtcTest, SupportKernelsCompileWithoutLocalMemory) {
   options.jobs = 2;
   auto images = buildImages(source(), options);
   ASSERT_TRUE(images.isOk()) << images.status().message();
-  ASSERT_EQ(images->code.images.size(), 2u);
+  ASSERT_EQ(images->code.images.size(), 3u);
+  const rt::CudaImage &ptx = images->code.images.back();
+  EXPECT_EQ(ptx.arch, "compute_80");
+  ASSERT_EQ(ptx.modules.size(), 1u);
+  for (const char *part : {".target sm_80", ".entry pg_add(", ".entry pg_square_lanes("})
+    EXPECT_NE(ptx.modules[0].find(part), std::string::npos) << part;
   for (const rt::CudaImage &image : images->code.images) {
+    if (&image == &ptx)
+      continue;
     ASSERT_EQ(image.modules.size(), 1u);
     auto kernels = readCubin(image.modules[0]);
     ASSERT_TRUE(kernels.isOk()) << kernels.status().message();
@@ -201,6 +208,19 @@ TEST_F(NvrtcTest, SupportKernelsCompileWithoutLocalMemory) {
       (void)readCubin(bad.substr(0, at)).isOk();
     }
   }
+}
+
+TEST_F(NvrtcTest, PtxIsKeptOfTheOldestArchitectureThatNewerOnesCanRun) {
+  CompileOptions options;
+  options.archs = {"sm_90a"};
+  auto only = buildImages(source(), options);
+  ASSERT_TRUE(only.isOk()) << only.status().message();
+  EXPECT_EQ(only->code.images.size(), 1u); // sm_90a's PTX runs nowhere else
+  options.archs = {"sm_90", "sm_86"};
+  auto both = buildImages(source(), options);
+  ASSERT_TRUE(both.isOk()) << both.status().message();
+  ASSERT_EQ(both->code.images.size(), 3u);
+  EXPECT_EQ(both->code.images.back().arch, "compute_86");
 }
 
 TEST_F(NvrtcTest, SpillsAndNonsenseAreRefusedByName) {
