@@ -16,10 +16,12 @@ import json
 import math
 import os
 import random
-import struct
 import subprocess
 import sys
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "torch"))
+from tensors import fill_zeros, read_safetensors, write_safetensors  # noqa: E402
 
 START = time.monotonic()
 
@@ -30,37 +32,6 @@ def seconds():
 
 def say(text):
     print(f"[{seconds():6.1f} s] {text}", flush=True)
-
-
-# ---- files -----------------------------------------------------------------------------------------------------------
-
-def read_safetensors(path):
-    """{name: (dtype, shape, list or array of numbers)}"""
-    with open(path, "rb") as file:
-        data = file.read()
-    size = struct.unpack("<Q", data[:8])[0]
-    result = {}
-    for name, entry in json.loads(data[8:8 + size]).items():
-        if name == "__metadata__":
-            continue
-        begin, end = entry["data_offsets"]
-        values = array.array({"F32": "f", "F64": "d", "I32": "i"}[entry["dtype"]])
-        values.frombytes(data[8 + size + begin:8 + size + end])
-        result[name] = (entry["dtype"], entry["shape"], values)
-    return result
-
-
-def write_safetensors(path, tensors):
-    header, at = {}, 0
-    for name, (dtype, shape, values) in tensors.items():
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(values) * values.itemsize]}
-        at += len(values) * values.itemsize
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for _, _, values in tensors.values():
-            file.write(values.tobytes())
 
 
 class Runner:
@@ -170,14 +141,7 @@ def weights_file(runner, package, path):
     plain = path + ".initial"
     if runner.pgrun("init", package, "-o", plain, "--device", "cuda", name="init-" + os.path.basename(path)) is None:
         return False
-    source = random.Random(3)
-    tensors = read_safetensors(plain)
-    noise = array.array("f", [source.gauss(0, 0.02) for _ in range(1 << 16)])
-    for name, (dtype, shape, values) in tensors.items():
-        if len(values) > 1 and not any(values[i] for i in range(min(64, len(values)))):
-            repeats = len(values) // len(noise) + 1
-            tensors[name] = (dtype, shape, (noise * repeats)[:len(values)])
-    write_safetensors(path, tensors)
+    fill_zeros(plain, path)
     os.remove(plain)
     return True
 

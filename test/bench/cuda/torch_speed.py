@@ -10,8 +10,9 @@ import sys
 
 import torch
 
-import models
-from run import read_safetensors
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "torch"))
+import models  # noqa: E402
+from tensors import read_safetensors  # noqa: E402
 
 
 def timed(work, repeat=10, warm=3):

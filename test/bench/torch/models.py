@@ -1,7 +1,7 @@
-"""The baseline and PR #1693 in PyTorch, as its users would write them for one GPU: bf16 activations, f32 masters, library
-attention, one fused loss. Parameter names are those of the compiler, so that both run the same weights.
+"""The baseline and PR #1693 in PyTorch, as its users would write them: f32 masters, activations and weights at use in one
+type, library attention, one fused loss. Parameter names are those of the compiler, so that both run the same weights.
 
-The losses of every token are compared with ours before the times mean anything (torch_speed.py).
+The losses of every token are compared with ours before the times mean anything (../cuda/torch_speed.py, ../cpu/worker.py).
 """
 import torch
 import torch.nn.functional as F
@@ -29,11 +29,55 @@ def tables(positions, features, round_to_bf16, dtype, device, base=10000.0):
     return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
-class Model:
-    """Holds parameters by name; `dtype` is that of activations and of weights at use."""
+def plain_head(x, w, targets, softcap, reduction):
+    logits = softcap * torch.tanh(F.linear(x, w) / softcap)
+    return F.cross_entropy(logits.float(), targets, reduction=reduction)
 
-    def __init__(self, parameters, heads, dtype, attention):
+
+class _ChunkedMean(torch.autograd.Function):
+    """Mean loss whose gradients are made chunk by chunk on the way forward: logits stay in the cache, none are kept."""
+
+    @staticmethod
+    def forward(ctx, x, w, targets, softcap, chunk):
+        total, dx, dw = x.new_zeros((), dtype=torch.float32), torch.empty_like(x), torch.zeros_like(w, dtype=torch.float32)
+        for rows, part, want in zip(dx.split(chunk), x.split(chunk), targets.split(chunk)):
+            t = torch.tanh(F.linear(part, w).float() / softcap)
+            scores = softcap * t
+            lse = torch.logsumexp(scores, dim=-1)
+            total += (lse - scores.gather(1, want[:, None])[:, 0]).sum()
+            dz = torch.exp(scores - lse[:, None])
+            dz.scatter_add_(1, want[:, None], dz.new_full((len(want), 1), -1.0))
+            dz = (dz * (1 - t * t) / len(targets)).to(x.dtype)
+            rows.copy_(dz @ w)
+            dw += dz.t() @ part
+        ctx.save_for_backward(dx, dw.to(w.dtype))
+        return total / len(targets)
+
+    @staticmethod
+    def backward(ctx, grad):
+        dx, dw = ctx.saved_tensors
+        return dx * grad.to(dx.dtype), dw * grad.to(dw.dtype), None, None, None
+
+
+def chunked_head(chunk):
+    """Like plain_head, `chunk` tokens at a time."""
+
+    def run(x, w, targets, softcap, reduction):
+        if reduction == "mean":
+            return _ChunkedMean.apply(x, w, targets, softcap, chunk)
+        parts = zip(x.split(chunk), targets.split(chunk))
+        return torch.cat([plain_head(part, w, want, softcap, reduction) for part, want in parts])
+
+    return run
+
+
+class Model:
+    """Holds parameters by name; `dtype` is that of activations and of weights at use. Tokens are packed; `row_length` says
+    where shifts stop (None: one row)."""
+
+    def __init__(self, parameters, heads, dtype, attention, row_length=None, head=plain_head, softcap=30.0):
         self.p, self.heads, self.dtype, self.attention = parameters, heads, dtype, attention
+        self.row_length, self.head, self.softcap = row_length, head, softcap
         self.layers = len({name.split(".")[1] for name in parameters if name.startswith("blocks.")})
 
     def w(self, name):
@@ -50,17 +94,16 @@ class Model:
         q = rotate(rms_norm(q), cos, sin) * self.w(at + "q_gain")[:, None]
         return q, rotate(rms_norm(k), cos, sin), v
 
-    def loss(self, x, targets):
+    def loss(self, x, targets, reduction):
         table = "lm_head.weight" if "lm_head.weight" in self.p else "tok_emb.weight"
-        logits = 30.0 * torch.tanh(self.linear(rms_norm(x), table) / 30.0)
-        return F.cross_entropy(logits.float(), targets, reduction="none")
+        return self.head(rms_norm(x), self.w(table), targets, self.softcap, reduction)
 
     def embedding(self, tokens):
         return rms_norm(F.embedding(tokens, self.p["tok_emb.weight"]).to(self.dtype))
 
 
 class Baseline(Model):
-    def forward(self, tokens, targets, cos, sin):
+    def forward(self, tokens, targets, cos, sin, reduction="none"):
         x = self.embedding(tokens)
         x0, stack, half = x, [], self.layers // 2
         for layer in range(self.layers):
@@ -76,12 +119,12 @@ class Baseline(Model):
             x = x + self.w(at + "mlp_scale") * self.linear(h, at + "mlp.proj.weight")
             if layer < half:
                 stack.append(x)
-        return self.loss(x, targets)
+        return self.loss(x, targets, reduction)
 
 
 class Pr1693(Model):
-    def __init__(self, parameters, heads, dtype, attention, looped, loop=(3, 5), loops=2, lanes_from=None, slope=0.5):
-        super().__init__(parameters, heads, dtype, attention)
+    def __init__(self, parameters, heads, dtype, attention, looped, loop=(3, 5), loops=2, lanes_from=None, slope=0.5, **more):
+        super().__init__(parameters, heads, dtype, attention, **more)
         straight, (first, last) = list(range(self.layers)), loop
         unrolled = straight[:first] + straight[first:last + 1] * (loops + 1) + straight[last + 1:]
         order = unrolled if looped else straight
@@ -116,10 +159,11 @@ class Pr1693(Model):
         y = read + self.attend(rms_norm(read) / (layer + 1) ** 0.5, read, layer, cos, sin)
         return y + self.feed(y, layer)
 
-    def forward(self, tokens, targets, cos, sin):
+    def forward(self, tokens, targets, cos, sin, reduction="none"):
         e = self.embedding(tokens)
         open_ = torch.sigmoid((e[:, :self.p["smear_w"].shape[0]] * self.w("smear_w")).sum(-1, keepdim=True))
-        before = torch.cat([torch.zeros_like(e[:1]), e[:-1]])
+        rows = e.unflatten(0, (-1, self.row_length or len(e)))
+        before = F.pad(rows, (0, 0, 1, 0))[:, :-1].flatten(0, 1)
         x = e + self.w("smear_lambda") * open_ * before
         x0, stack, lanes = x, [], None
         for layer in self.encoder:
@@ -143,16 +187,32 @@ class Pr1693(Model):
             lanes = (keep[0] * y + post[0, 0] * a + post[1, 0] * m, keep[1] * lanes[1] + post[0, 1] * a + post[1, 1] * m)
         if lanes is not None:
             x = 0.5 * (lanes[0] + lanes[1])
-        return self.loss(x, targets)
+        return self.loss(x, targets, reduction)
 
 
-def row_attention(row_length):
-    """Causal attention inside rows of equal length."""
+def row_attention(row_length, repeat=False):
+    """Causal attention inside rows of equal length. `repeat` copies keys and values to all heads instead of asking the
+    library to share them, which some of its kernels do faster."""
 
     def run(q, k, v):
+        if repeat:
+            k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], dim=1) for x in (k, v))
         q, k, v = (x.unflatten(0, (-1, row_length)).transpose(1, 2) for x in (q, k, v))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=not repeat)
         return y.transpose(1, 2).flatten(0, 1)
+
+    return run
+
+
+def masked_attention(cu_seqlens):
+    """Causal attention inside segments with a mask of all pairs: for small checks."""
+    at = torch.arange(int(cu_seqlens[-1]))
+    segment = torch.searchsorted(torch.tensor(list(cu_seqlens)), at, right=True)
+    mask = (at[:, None] >= at[None, :]) & (segment[:, None] == segment[None, :])
+
+    def run(q, k, v):
+        q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)[0].transpose(0, 1)
 
     return run
 
