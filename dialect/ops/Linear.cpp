@@ -43,6 +43,11 @@ int64_t MatmulOp::getFlops(int64_t context) {
   // Contracted over tokens: every token adds to the whole result.
   if (ShapedType::isDynamic(contracted))
     contracted = 1;
+  // A value times its own transpose is symmetric: one triangle is enough.
+  if (getA() == getB() && getTransposeA() != getTransposeB() &&
+      !isTokenTensor(getType()))
+    return contracted * getType().getDimSize(0) *
+           (getType().getDimSize(0) + 1);
   return 2 * contracted * elementsPerToken(getType());
 }
 

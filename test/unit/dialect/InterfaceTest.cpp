@@ -128,6 +128,14 @@ TEST_F(InterfaceTest, flopsOfProductsAndAttention) {
                             "pg.matmul");
   ASSERT_TRUE(weight);
   EXPECT_EQ(cast<CostOpInterface>(weight).getFlops(0), 2 * 4 * 8);
+  // Of a symmetric result one triangle: 4 * 5 / 2 elements of 8 multiply-adds.
+  Operation *gram = parse("%x: tensor<4x8xf32>",
+                          "%0 = pg.matmul %x, %x {transpose_b} : "
+                          "tensor<4x8xf32>, tensor<4x8xf32> -> "
+                          "tensor<4x4xf32>",
+                          "pg.matmul");
+  ASSERT_TRUE(gram);
+  EXPECT_EQ(cast<CostOpInterface>(gram).getFlops(0), 4 * 5 * 8);
   // 4 heads, 10 keys, scores over 8 and values of 6 features.
   Operation *core =
       parse("%q: tensor<?x4x8xf32>, %k: tensor<?x2x8xf32>, %v: "
