@@ -23,7 +23,9 @@ namespace pg {
 namespace {
 
 constexpr int64_t kTokens = 128; ///< tokens of a tile
-constexpr int64_t kWords = 128;  ///< vocabulary rows of a tile
+constexpr int64_t kWords = 128;  ///< vocabulary columns of a tile
+/// Rows of a tile, words or tokens: whole micro-kernels of every target.
+constexpr int64_t kRows = 132;
 constexpr double kLowest = -1.0e30;
 /// Softcaps up to here bound z so well that exp(z - c) >= exp(-2 c) is a normal
 /// f32 number for every z.
@@ -125,12 +127,28 @@ void HeadKernel::packRight(Operand which, Val row0, Val rows, int64_t rowLimit,
 void HeadKernel::product(Operand left, Val row0, Val rows, TileB right,
                          int64_t columns, Val columnCount, TileC c) {
   auto source = matrix(left);
+  const StoredTensor &stored = buffers.operand(left);
+  // Rows of the float type are read where they lie, except the last ones of a
+  // block, fewer than a micro-kernel reads.
+  bool inPlace = stored.element == e.floatType();
+  int64_t micro = tile.microRowsOf(right);
+  Val whole = inPlace ? rows / static_cast<double>(micro) *
+                            static_cast<double>(micro)
+                      : e.i(0);
+  TileC rest{e.addressF(c.ptr, whole * static_cast<double>(c.stride)), c.stride};
   tile.clear(c, rows);
   e.loop(e.i(0), e.i(features), depth, [&](Val k0) {
     Val k = e.min(e.i(features) - k0, e.i(depth));
-    tile.packRows(source, row0, rows, k0, k, tail, leftRows);
-    tile.multiply(leftRows, depthBlock(right, k0, columns), c, rows,
-                  columnCount, k);
+    TileB panels = depthBlock(right, k0, columns);
+    if (inPlace) {
+      Val start = e.addressF(stored.pointer,
+                             row0 * static_cast<double>(features) + k0);
+      tile.multiply({start, features, 1}, panels, c, whole, columnCount, k);
+    }
+    e.ifThen(whole < rows, [&] {
+      tile.packRows(source, row0 + whole, rows - whole, k0, k, tail, leftRows);
+      tile.multiply(leftRows, panels, rest, rows - whole, columnCount, k);
+    });
   });
 }
 
@@ -163,9 +181,9 @@ void HeadKernel::gatherTokens(Val table, Val token0, Val tokens, Val to,
 FailureOr<KernelShape> HeadKernel::emitForward() {
   if (!buffers.isValid())
     return failure();
-  leftRows = tile.allocateRows(kWords, depth);
+  leftRows = tile.allocateRows(kRows, depth);
   TileB x = allocateRight(kTokens);
-  TileC z = tile.allocateC(kWords, kTokens);
+  TileC z = tile.allocateC(kRows, kTokens);
   Val peaks = e.scratch(kTokens * e.floatBytes());
   Val sums = e.scratch(kTokens * e.floatBytes());
   Val picked = e.scratch(kTokens * e.floatBytes());
@@ -178,8 +196,8 @@ FailureOr<KernelShape> HeadKernel::emitForward() {
       e.store(e.vec(hasFixedPeak ? softcap : kLowest), peaks, t);
       e.store(e.vec(0), sums, t);
     });
-    e.loop(e.i(0), e.i(words), kWords, [&](Val word0) {
-      Val count = e.min(e.i(words) - word0, e.i(kWords));
+    e.loop(e.i(0), e.i(words), kRows, [&](Val word0) {
+      Val count = e.min(e.i(words) - word0, e.i(kRows));
       product(W, word0, count, x, kTokens, tokens, z);
       // Two vectors of tokens at a time: independent chains of exp and tanh.
       e.loop(e.i(0), tokens, e.width(), [&](Val t) {
@@ -241,10 +259,10 @@ FailureOr<KernelShape> HeadKernel::emitForward() {
 FailureOr<KernelShape> HeadKernel::emitGradX() {
   if (!buffers.isValid())
     return failure();
-  leftRows = tile.allocateRows(kWords, depth);
+  leftRows = tile.allocateRows(kRows, depth);
   TileB x = allocateRight(kTokens);
-  TileB wPanels = tile.allocatePanels(kWords, features);
-  TileC z = tile.allocateC(kWords, kTokens);
+  TileB wPanels = tile.allocatePanels(kRows, features);
+  TileC z = tile.allocateC(kRows, kTokens);
   TileC dx = tile.allocateC(kTokens, features);
   Val lse = e.scratch(kTokens * e.floatBytes());
   Val dnll = e.scratch(kTokens * e.floatBytes());
@@ -259,8 +277,8 @@ FailureOr<KernelShape> HeadKernel::emitGradX() {
     gatherTokens(buffers.operand(DNll).pointer, token0, tokens, dnll, false);
     gatherTokens(buffers.operand(Targets).pointer, token0, tokens, targets, true);
     tile.clear(dx, tokens);
-    e.loop(e.i(0), e.i(words), kWords, [&](Val word0) {
-      Val count = e.min(e.i(words) - word0, e.i(kWords));
+    e.loop(e.i(0), e.i(words), kRows, [&](Val word0) {
+      Val count = e.min(e.i(words) - word0, e.i(kRows));
       product(W, word0, count, x, kTokens, tokens, z);
       e.loop(e.i(0), tokens, e.width(), [&](Val t) {
         Val l = e.loadV(lse, t), d = e.loadV(dnll, t);
@@ -285,10 +303,10 @@ FailureOr<KernelShape> HeadKernel::emitGradX() {
 FailureOr<KernelShape> HeadKernel::emitGradW() {
   if (!buffers.isValid())
     return failure();
-  leftRows = tile.allocateRows(kTokens, depth);
+  leftRows = tile.allocateRows(kRows, depth);
   TileB w = allocateRight(kWords);
-  TileB xPanels = tile.allocatePanels(kTokens, features);
-  TileC z = tile.allocateC(kTokens, kWords);
+  TileB xPanels = tile.allocatePanels(kRows, features);
+  TileC z = tile.allocateC(kRows, kWords);
   TileC dw = tile.allocateC(kWords, features);
   Type i32 = e.builder().getI32Type();
   Val lanes = e.iota(i32, e.width());
@@ -298,8 +316,8 @@ FailureOr<KernelShape> HeadKernel::emitGradW() {
     Val count = e.min(e.i(words) - word0, e.i(kWords));
     packRight(W, word0, count, kWords, w);
     tile.clear(dw, count);
-    e.loop(e.i(0), tokenCount(), kTokens, [&](Val token0) {
-      Val tokens = e.min(tokenCount() - token0, e.i(kTokens));
+    e.loop(e.i(0), tokenCount(), kRows, [&](Val token0) {
+      Val tokens = e.min(tokenCount() - token0, e.i(kRows));
       product(X, token0, tokens, w, kWords, count, z);
       e.loop(e.i(0), tokens, 1, [&](Val t) {
         Val token = token0 + t;
