@@ -134,12 +134,13 @@ TEST(CudaModelKernels, Pr1693OddSizes) {
   std::vector<std::string> sets = kOddSizes;
   for (const char *rounding : {"buffers", "iteration"})
     sets.push_back(std::string("recipe.optimizer.groups.matrix.args.") + rounding + "=None");
-  compareModel({"pr1693", "pr1693", "f32", sets, {}}, {"row", "matmul", "attention", "head"});
+  compareModel({"pr1693", "pr1693", "f32", sets, {}, /*onePerKind=*/true}, {"row", "matmul", "attention", "head"});
 }
 
 TEST(CudaModelKernels, BaselineWithWholeWarpsInHalfPrecision) {
   compareModel({"baseline", "baseline-adamw", "bf16",
-                {"dims.D=128", "dims.H=4", "dims.G=2", "dims.V=64", "dims.L=4"}, {}},
+                {"dims.D=128", "dims.H=4", "dims.G=2", "dims.V=64", "dims.L=4"}, {},
+                /*onePerKind=*/true},
                {"row", "matmul", "attention", "head"});
 }
 
