@@ -233,8 +233,9 @@ Status Run::rehearse() {
 Status Run::numericalProblem(const Step::Result &result, int phase, const StepTokens &tokens) {
   // A parameter first: it makes everything behind it so. Then the first value of
   // the step that is not finite, and if the step cannot be had again, its sums.
-  std::string place = parameterNotFinite(executor), gradient = stateNotFinite(executor);
+  std::string place = parameterNotFinite(executor);
   if (place.empty()) {
+    std::string gradient = stateNotFinite(executor); // now: the step run again begins with zeros
     auto found = stepper->locateNotFinite(phase, tokens);
     place = found && !found->empty() ? *found : gradient;
   }

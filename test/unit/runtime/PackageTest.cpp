@@ -84,6 +84,19 @@ TEST(Package, ReferencesAreChecked) {
   package.entries[0].launches[0].buffers[3].offset = 1 << 20;
   expectCorrupt(package, "arena offset 1048576 is beyond the arena");
 
+  // Buffer 3 is nll: 32 tokens of f32 at byte 64 of an arena of 192.
+  auto expectWritten = [](Written written, const std::string &part) {
+    Package package = smallPackage();
+    package.entries[0].launches[0].writes = {written};
+    expectCorrupt(package, part);
+  };
+  expectWritten({4, DType::F32, 1, 1}, "launch 0: a written value in buffer 4 of 4");
+  expectWritten({3, DType::F64, 1, 1}, "launch 0: a written value is larger than the memory it lies in");
+  expectWritten({3, DType::F32, 1, 2}, "a written value is larger than the memory it lies in");
+  package = smallPackage();
+  package.entries[0].launches[0].writes = {{3, DType::F32, 1, 1}};
+  EXPECT_TRUE(readBack(package).isOk());
+
   package = smallPackage();
   package.entries[1].name = package.entries[0].name;
   expectCorrupt(package, "an entry 'score@plain' occurs twice");
