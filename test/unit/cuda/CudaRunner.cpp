@@ -1,5 +1,6 @@
 //===- CudaRunner.cpp - emitted kernels in the emulator, and on the CPU -------===//
 #include "CudaRunner.h"
+#include "EmulatedLaunch.h"
 
 #include "dialect/Pg.h"
 #include "passes/cpu/CpuBackend.h"
@@ -88,13 +89,6 @@ const std::vector<cuda::EmittedKernel> &CudaRunner::kernels() const {
   return state->cuda.kernels;
 }
 
-static int64_t blocksOf(const rt::WorkItems &items, int64_t tokens) {
-  int64_t count = items.tokensPerItem > 0
-                      ? (tokens + items.tokensPerItem - 1) / items.tokensPerItem
-                      : 1;
-  return count * items.multiplier;
-}
-
 static cuda::EmittedKernel *findKernel(cuda::EmittedSource &source,
                                        const std::string &name) {
   for (cuda::EmittedKernel &kernel : source.kernels)
@@ -154,7 +148,7 @@ CudaRunner::raceLaunches(const std::string &kernel, int64_t tokens) const {
   setup += "void *params[] = {" + params + "&batch, &workspace};\n";
   std::vector<emulator::RaceLaunch> launches;
   for (const cuda::Stage &stage : emitted.stages)
-    launches.push_back({stage.symbol, setup, blocksOf(stage.blocks, tokens),
+    launches.push_back({stage.symbol, setup, stage.blocks.count(tokens),
                         stage.threads, stage.sharedBytes});
   return launches;
 }
@@ -236,34 +230,7 @@ std::string CudaRunner::run(const std::string &kernel,
   }
   if (!state->emulated->error().empty())
     return "the text does not compile: " + state->emulated->error();
-  struct Batch {
-    long long n;
-    const int *rowBegin, *rowEnd, *segmentBegin, *segmentEnd, *slot;
-  } view{batch.numTokens,    batch.rowBegin,   batch.rowEnd,
-         batch.segmentBegin, batch.segmentEnd, batch.slot};
-  emulator::GuardedMemory workspace(
-      emitted->workspaceFixed + emitted->workspacePerToken * batch.numTokens);
-  std::vector<void *> pointers = buffers;
-  std::vector<double> numbers = scalars;
-  void *space = workspace.data();
-  std::vector<void *> params;
-  for (void *&pointer : pointers)
-    params.push_back(&pointer);
-  for (double &number : numbers)
-    params.push_back(&number);
-  params.push_back(&view);
-  params.push_back(&space);
-  for (const cuda::Stage &stage : emitted->stages) {
-    emulator::Launch launch;
-    launch.blocks = blocksOf(stage.blocks, batch.numTokens);
-    launch.threads = stage.threads;
-    launch.sharedBytes = stage.sharedBytes;
-    launch.params = params.data();
-    std::string error = state->emulated->run(stage.symbol, launch, schedule);
-    if (!error.empty())
-      return stage.symbol + ": " + error;
-  }
-  return "";
+  return launchEmulated(*state->emulated, *emitted, buffers, scalars, batch, schedule);
 }
 
 std::string CudaRunner::runOnCpu(const std::string &kernel,
@@ -282,7 +249,7 @@ std::string CudaRunner::runOnCpu(const std::string &kernel,
   auto address = reinterpret_cast<uintptr_t>(scratch.data());
   void *aligned = reinterpret_cast<void *>((address + 63) / 64 * 64);
   function(buffers.data(), scalars.data(), &batch, 0,
-           blocksOf(shape.items, batch.numTokens), aligned);
+           shape.items.count(batch.numTokens), aligned);
   return "";
 }
 

@@ -1,5 +1,6 @@
 //===- TargetPair.cpp - structured kernels, emulated and on the CPU -----------===//
 #include "TargetPair.h"
+#include "EmulatedLaunch.h"
 
 #include "test/unit/cpu/KernelRunner.h"
 
@@ -176,13 +177,6 @@ const std::vector<cuda::EmittedKernel> &TargetPair::kernels() const {
 }
 std::string TargetPair::source() const { return cuda::wholeText(state->cuda); }
 
-static int64_t itemsOf(const rt::WorkItems &items, int64_t tokens) {
-  return (items.tokensPerItem > 0
-              ? (tokens + items.tokensPerItem - 1) / items.tokensPerItem
-              : 1) *
-         items.multiplier;
-}
-
 std::string TargetPair::compare(const std::string &name, const rt::Batch &batch,
                                 const emulator::Schedule &schedule,
                                 double bound) const {
@@ -229,38 +223,17 @@ std::string TargetPair::compare(const std::string &name, const rt::Batch &batch,
   for (int64_t k = 0; k < state->signatures.at(name).scalars; ++k)
     scalars.push_back(0.25 * double(k % 3));
 
-  struct View {
-    long long n;
-    const int *rowBegin, *rowEnd, *segmentBegin, *segmentEnd, *slot;
-  } view{batch.numTokens,    batch.rowBegin,   batch.rowEnd,
-         batch.segmentBegin, batch.segmentEnd, batch.slot};
-  emulator::GuardedMemory workspace(
-      emitted.workspaceFixed + emitted.workspacePerToken * batch.numTokens);
-  void *space = workspace.data();
-  std::vector<void *> params, places = pointers;
-  for (void *&place : places)
-    params.push_back(&place);
-  for (double &scalar : scalars)
-    params.push_back(&scalar);
-  params.push_back(&view);
-  params.push_back(&space);
-  for (const cuda::Stage &stage : emitted.stages) {
-    emulator::Launch launch;
-    launch.blocks = itemsOf(stage.blocks, batch.numTokens);
-    launch.threads = stage.threads;
-    launch.sharedBytes = stage.sharedBytes;
-    launch.params = params.data();
-    std::string error = state->emulated->run(stage.symbol, launch, schedule);
-    if (!error.empty())
-      return stage.symbol + ": " + error;
-  }
+  if (std::string error = launchEmulated(*state->emulated, emitted, pointers,
+                                         scalars, batch, schedule);
+      !error.empty())
+    return error;
   auto function =
       reinterpret_cast<rt::KernelFn>(dlsym(state->cpuHandle, name.c_str()));
   const cpu::EmittedKernel &shape = state->cpu.kernels.at(name);
   std::vector<char> scratch(shape.scratchBytes + 64, char(0xFF));
   auto address = reinterpret_cast<uintptr_t>(scratch.data());
   function(pointersCpu.data(), scalars.data(), &batch, 0,
-           itemsOf(shape.items, batch.numTokens),
+           shape.items.count(batch.numTokens),
            reinterpret_cast<void *>((address + 63) / 64 * 64));
 
   for (size_t b = 0; b < buffers.size(); ++b) {
