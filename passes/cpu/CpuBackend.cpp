@@ -8,6 +8,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/CpuBackend.h"
 
+#include "passes/cpu/MicroKernel.h"
 #include "passes/cpu/RowKernel.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -21,6 +22,7 @@
 #include "mlir/Parser/Parser.h"
 
 #include <atomic>
+#include <set>
 #include <thread>
 
 using namespace mlir;
@@ -33,6 +35,7 @@ struct Job {
   std::string text;
   std::string object;
   EmittedKernel kernel;
+  std::vector<std::string> shared; ///< shared functions that it calls
   std::string error; ///< empty when compiled
 };
 
@@ -67,10 +70,25 @@ void compileJob(Job &job, MLIRContext &context, const Target &target) {
   job.kernel = {shape->scratchBytes, shape->items, shape->category};
   if (failed(lowerToLLVM(*module)))
     return fail("lowering failed");
+  job.shared = sharedFunctionsOf(*module);
   rt::StatusOr<std::string> object = compileObject(*module, target);
   if (!object)
     return fail(object.status().message());
   job.object = std::move(*object);
+}
+
+/// One object with these functions, or the reason why not.
+rt::StatusOr<std::string> compileShared(const std::set<std::string> &symbols,
+                                        const Target &target) {
+  MLIRContext context(MLIRContext::Threading::DISABLED);
+  loadDialects(context);
+  OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(&context)));
+  for (const std::string &symbol : symbols)
+    if (!defineMicroKernel(*module, symbol, CpuTarget{target.vectorBytes}))
+      return rt::Status(rt::Code::Internal, "no shared function " + symbol);
+  if (failed(lowerToLLVM(*module)))
+    return rt::Status(rt::Code::Internal, "lowering of shared functions failed");
+  return compileObject(*module, target);
 }
 
 } // namespace
@@ -101,6 +119,7 @@ FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
 
   EmittedCode code;
   std::vector<std::string> objects;
+  std::set<std::string> shared;
   bool complete = true;
   for (auto [job, def] : llvm::zip(jobs, defs)) {
     if (!job.error.empty()) {
@@ -109,9 +128,16 @@ FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
     }
     code.kernels[def.getSymName().str()] = job.kernel;
     objects.push_back(std::move(job.object));
+    shared.insert(job.shared.begin(), job.shared.end());
   }
   if (!complete)
     return failure();
+  if (!shared.empty()) {
+    rt::StatusOr<std::string> object = compileShared(shared, target);
+    if (!object)
+      return outlined.emitError() << object.status().message();
+    objects.push_back(std::move(*object));
+  }
   rt::StatusOr<std::string> elf = linkShared(objects, target);
   if (!elf)
     return outlined.emitError() << elf.status().message();

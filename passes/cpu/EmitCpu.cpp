@@ -47,7 +47,7 @@ struct EmitCpu : impl::EmitCpuPassBase<EmitCpu> {
       if (failed(shape))
         return signalPassFailure();
       Builder b(&getContext());
-      auto function = *(*emitted).getOps<func::FuncOp>().begin();
+      auto function = emitted->lookupSymbol<func::FuncOp>(def.getSymName());
       function->setAttr("pg.items",
                         b.getDenseI64ArrayAttr({shape->items.tokensPerItem,
                                                 shape->items.multiplier,
@@ -56,8 +56,13 @@ struct EmitCpu : impl::EmitCpuPassBase<EmitCpu> {
                         b.getI64IntegerAttr(int64_t(shape->scratchBytes)));
       function->setAttr("pg.category", b.getStringAttr(shape->category));
       for (Operation &op :
-           llvm::make_early_inc_range(emitted->getBody()->getOperations()))
-        op.moveBefore(def);
+           llvm::make_early_inc_range(emitted->getBody()->getOperations())) {
+        // What kernels share is declared once.
+        auto shared = dyn_cast<func::FuncOp>(op);
+        if (!shared || !module.lookupSymbol(shared.getSymName()) ||
+            shared.getSymName() == def.getSymName())
+          op.moveBefore(def);
+      }
       def.erase();
     }
     if (lower && failed(cpu::lowerToLLVM(module)))

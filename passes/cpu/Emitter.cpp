@@ -111,14 +111,24 @@ Val operator|(Val a, Val b) {
 // Frame
 //===----------------------------------------------------------------------===//
 
+/// The arguments of KernelAbi.h.
+static SmallVector<Type> kernelArguments(MLIRContext *context) {
+  Type ptr = LLVM::LLVMPointerType::get(context);
+  Type i64 = IntegerType::get(context, 64);
+  return {ptr, ptr, ptr, i64, i64, ptr};
+}
+
 Emitter::Emitter(ModuleOp module, StringRef symbol, Location loc,
                  Type floatType, const CpuTarget &target)
+    : Emitter(module, symbol, loc, floatType, target,
+              kernelArguments(module.getContext())) {}
+
+Emitter::Emitter(ModuleOp module, StringRef symbol, Location loc,
+                 Type floatType, const CpuTarget &target, TypeRange arguments)
     : b(module.getContext()), location(loc), scalarType(floatType),
       lanes(target.vectorBytes * 8 / floatType.getIntOrFloatBitWidth()) {
   b.setInsertionPointToEnd(module.getBody());
-  Type ptr = LLVM::LLVMPointerType::get(b.getContext());
-  Type i64 = b.getI64Type();
-  auto type = b.getFunctionType({ptr, ptr, ptr, i64, i64, ptr}, {});
+  auto type = b.getFunctionType(arguments, {});
   func = func::FuncOp::create(b, loc, symbol, type);
   b.setInsertionPointToStart(func.addEntryBlock());
   // Entry loads stand before the mark, the body between it and the return.
@@ -363,6 +373,19 @@ void Emitter::store(Val value, Val ptr, Val index) {
   Val at = address(getElementTypeOrSelf(value.type()), ptr, index);
   LLVM::StoreOp::create(b, location, value, at, alignmentOf(value.type()));
 }
+Val Emitter::opaque(Val value) {
+  auto copy = LLVM::InlineAsmOp::create(
+      b, location, value.type(), value.get(), /*asm_string=*/"",
+      /*constraints=*/"=r,0", /*has_side_effects=*/false,
+      /*is_align_stack=*/false, LLVM::TailCallKind::None,
+      LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT),
+      /*operand_attrs=*/ArrayAttr());
+  return wrap(copy.getResult(0));
+}
+void Emitter::prefetch(Val address) {
+  constexpr uint32_t kRead = 0, kKeepNear = 3, kData = 1;
+  LLVM::Prefetch::create(b, location, address, kRead, kKeepNear, kData);
+}
 Val Emitter::laneMask(Val count) {
   Val small = toI32(count);
   return iota(b.getI32Type(), lanes) < broadcast(small);
@@ -395,11 +418,16 @@ void Emitter::loopBy(Val lo, Val hi, Val step, function_ref<void(Val)> body) {
 Emitter::Vals
 Emitter::loop(Val lo, Val hi, int64_t step, ArrayRef<Val> init,
               function_ref<Vals(Val, ArrayRef<Val>)> body) {
+  return loopBy(lo, hi, i(step), init, body);
+}
+Emitter::Vals
+Emitter::loopBy(Val lo, Val hi, Val step, ArrayRef<Val> init,
+                function_ref<Vals(Val, ArrayRef<Val>)> body) {
   assert(!init.empty() && "a loop without carried values has its own overload");
   SmallVector<Value> start;
   for (Val v : init)
     start.push_back(v);
-  auto op = scf::ForOp::create(b, location, lo, hi, i(step), start);
+  auto op = scf::ForOp::create(b, location, lo, hi, step, start);
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToEnd(op.getBody());
@@ -415,6 +443,20 @@ Emitter::loop(Val lo, Val hi, int64_t step, ArrayRef<Val> init,
   for (Value v : op.getResults())
     results.push_back(wrap(v));
   return results;
+}
+
+void Emitter::call(StringRef symbol, ArrayRef<Val> arguments) {
+  auto module = func->getParentOfType<ModuleOp>();
+  SmallVector<Value> values;
+  for (Val v : arguments)
+    values.push_back(v);
+  if (!module.lookupSymbol(symbol)) {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(func);
+    auto type = b.getFunctionType(ValueRange(values).getTypes(), {});
+    func::FuncOp::create(b, location, symbol, type).setPrivate();
+  }
+  func::CallOp::create(b, location, symbol, TypeRange(), values);
 }
 
 void Emitter::ifThen(Val condition, function_ref<void()> body) {

@@ -96,6 +96,10 @@ public:
   /// `finish` when the body is complete.
   Emitter(mlir::ModuleOp module, llvm::StringRef symbol, mlir::Location loc,
           mlir::Type floatType, const CpuTarget &target);
+  /// The same for a function of other arguments, without scratch and batch.
+  Emitter(mlir::ModuleOp module, llvm::StringRef symbol, mlir::Location loc,
+          mlir::Type floatType, const CpuTarget &target,
+          mlir::TypeRange arguments);
   /// Closes the function; returns the bytes of scratch it takes.
   uint64_t finish();
 
@@ -115,6 +119,7 @@ public:
   // Kernel arguments (KernelAbi.h).
   Val begin() { return wrap(func.getArgument(3)); }
   Val end() { return wrap(func.getArgument(4)); }
+  Val argument(int64_t i) { return wrap(func.getArgument(i)); }
   /// Pointer of the i-th buffer.
   Val buffer(int64_t i);
   /// The i-th f64 scalar as stored.
@@ -181,6 +186,10 @@ public:
   /// Address of element `index` of `element` type.
   Val address(mlir::Type element, Val ptr, Val index);
   Val addressF(Val ptr, Val index) { return address(scalarType, ptr, index); }
+  /// The same value, of which LLVM knows nothing.
+  Val opaque(Val value);
+  /// Asks for the line at an address, which need not be one of the program's.
+  void prefetch(Val address);
   /// Lanes < count as vector of i1, for the native width.
   Val laneMask(Val count);
   /// Lanes outside the mask read as zero and are not touched.
@@ -194,6 +203,10 @@ public:
   Vals loop(Val lo, Val hi, int64_t step, llvm::ArrayRef<Val> init,
             llvm::function_ref<Vals(Val, llvm::ArrayRef<Val>)> body);
   void loopBy(Val lo, Val hi, Val step, llvm::function_ref<void(Val)> body);
+  Vals loopBy(Val lo, Val hi, Val step, llvm::ArrayRef<Val> init,
+              llvm::function_ref<Vals(Val, llvm::ArrayRef<Val>)> body);
+  /// Calls a function without results, which is declared where it is not known.
+  void call(llvm::StringRef symbol, llvm::ArrayRef<Val> arguments);
   void ifThen(Val condition, llvm::function_ref<void()> body);
   void ifElse(Val condition, llvm::function_ref<void()> thenBody,
               llvm::function_ref<void()> elseBody);

@@ -8,6 +8,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/CpuBackend.h"
+#include "passes/cpu/MicroKernel.h"
 
 #include "mlir/Conversion/MathToLibm/MathToLibm.h"
 #include "mlir/Conversion/Passes.h"
@@ -70,6 +71,12 @@ LogicalResult lowerToLLVM(ModuleOp module) {
   pm.addPass(createReconcileUnrealizedCastsPass());
   if (failed(pm.run(module)))
     return failure();
+  // Functions that kernels share are found in another object of the same link:
+  // called directly, not by a table of the loader.
+  module.walk([](LLVM::LLVMFuncOp function) {
+    if (isSharedFunction(function.getName()))
+      function.setVisibility_(LLVM::Visibility::Hidden);
+  });
   return verify(module);
 }
 

@@ -31,6 +31,11 @@ namespace {
 /// wanted there.
 constexpr int64_t kTypicalTokens = 1024;
 constexpr int64_t kWantedItems = 8;
+/// The same where both operands are packed: larger tiles pack less.
+constexpr int64_t kWantedPackedItems = 4;
+/// Steps of k in a block, where A is read row by row and where it is packed in
+/// strips from rows of its transpose.
+constexpr int64_t kRowDepth = 512, kStripDepth = 128;
 /// Packed B of one column block, kept over all row blocks of a thread.
 constexpr int64_t kResidentBytes = 2 << 20;
 
@@ -57,7 +62,6 @@ private:
   /// Row and column block of an item.
   std::pair<Val, Val> blocksOf(Val item);
   void emitItem(Val item, Val packedColumn);
-  void packA(Val row0, Val rows, Val k0, Val k);
   void packB(Val k0, Val k, Val column0, Val columns, TileB to);
   /// Rows and columns [.., end) of the tile whose corner is (row0, column0).
   void emitEpilogue(Val row0, Val column0, Val row, Val rowEnd, Val column,
@@ -68,8 +72,16 @@ private:
   /// C += A B of one block of k, and the epilogue behind the last one.
   void multiply(const TileB &panels, Val row0, Val rows, Val column0,
                 Val columns, Val k0, Val k, Val isLast);
-  /// Where A lies when its rows need no packing; else empty.
-  Val rowsInPlace();
+  /// Where an operand lies as the float type that is multiplied; else empty.
+  Val memoryOf(Value operand);
+  /// The rows of the next block of k that are packed from memory, for each
+  /// micro-tile of this block.
+  std::function<LinesAhead(Val, Val)> nextBlock(Val row0, Val column0,
+                                                Val rows, Val columns, Val k0,
+                                                Val k);
+  /// Row of the tile C that holds row r of the item.
+  Val rowOfC(Val r) { return oneBlock ? e.i(0) : r; }
+  int64_t lineElements() const { return 64 / e.floatBytes(); }
   int64_t bufferOf(BlockArgument argument);
   /// Packed panels of k-block `k0` of the resident B.
   TileB residentB(Val k0);
@@ -89,6 +101,7 @@ private:
   int64_t staticRows = 0, staticDepth = 0, columnCount = 0;
   int64_t tileRows = 0, tileColumns = 0, blockDepth = 0;
   bool residentPanels = false;
+  bool oneBlock = false; ///< of k: C holds one strip at a time
   Val rowCount, depthCount;
   TileA a;
   TileB b;
@@ -127,12 +140,11 @@ FailureOr<KernelShape> MatmulKernel::emit() {
   evaluator.bindArguments(def);
   rowCount = tokenRows ? e.numTokens() : e.i(staticRows);
   depthCount = tokenDepth ? e.numTokens() : e.i(staticDepth);
-  c = tile.allocateC(tileRows, tileColumns);
-  if (op.getTransposeA()) {
+  c = tile.allocateC(oneBlock ? tile.microRows() : tileRows, tileColumns);
+  if (op.getTransposeA())
     a = tile.allocateStrips(blockDepth, tileRows);
-  } else {
-    a = tile.allocateRows(tileRows, blockDepth);
-  }
+  else
+    a = tile.allocateRows(tile.microRows(), blockDepth);
   b = tile.allocatePanels(blockDepth, tileColumns);
   if (residentPanels) {
     // The blocks after the first follow it in scratch.
@@ -180,11 +192,15 @@ void MatmulKernel::chooseTile() {
         std::min(tileC, roundUp(columnCount, tile.panelColumns(columnCount)));
     int64_t items = ((rows + tileRows - 1) / tileRows) *
                     ((columnCount + tileColumns - 1) / tileColumns);
-    if (items >= kWantedItems)
+    if (items >= (op.getTransposeA() ? kWantedPackedItems : kWantedItems))
       break;
   }
-  blockDepth = tokenDepth ? tile.depth() : std::min(tile.depth(), staticDepth);
-  residentPanels = !tokenDepth && roundUp(staticDepth, tile.depth()) *
+  // A block of B stays in L2 while the rows of A stream by, a panel of it and
+  // the strip of A that is multiplied by it pass through L1.
+  int64_t most = op.getTransposeA() ? kStripDepth : kRowDepth;
+  blockDepth = tokenDepth ? most : std::min(most, staticDepth);
+  oneBlock = !op.getTransposeA() && !isSymmetric && blockDepth == staticDepth;
+  residentPanels = !tokenDepth && roundUp(staticDepth, blockDepth) *
                                           tileColumns * e.floatBytes() <=
                                       kResidentBytes;
 }
@@ -206,15 +222,6 @@ ProductTile::Source MatmulKernel::operand(Value value) {
                                   e.floatType());
     return lanes > 1 ? element : e.broadcast(element, 1);
   };
-}
-
-void MatmulKernel::packA(Val row0, Val rows, Val k0, Val k) {
-  if (op.getTransposeA())
-    tile.packStrips(operand(op.getA()), k0, k, row0, rows, tailOf(staticRows),
-                    a);
-  else
-    tile.packRows(operand(op.getA()), row0, rows, k0, k, tailOf(staticDepth),
-                  a);
 }
 
 void MatmulKernel::packB(Val k0, Val k, Val column0, Val columns, TileB to) {
@@ -240,7 +247,6 @@ void MatmulKernel::emitItem(Val item, Val packedColumn) {
   Val rows = e.min(rowCount - row0, e.i(tileRows));
   Val columns = e.min(e.i(columnCount) - column0, e.i(tileColumns));
 
-  tile.clear(c, rows);
   // Without tokens a sum over them is zero, and is stored like any other.
   Val depthEnd = tokenDepth ? e.max(depthCount, e.i(1)) : depthCount;
   e.loop(e.i(0), depthEnd, blockDepth, [&](Val k0) {
@@ -297,35 +303,89 @@ void MatmulKernel::multiply(const TileB &panels, Val row0, Val rows,
                             Val column0, Val columns, Val k0, Val k,
                             Val isLast) {
   int64_t micro = tile.microRowsOf(b), panel = b.columns;
-  auto part = [&](TileA left, Val first, Val count) {
-    TileC from{e.addressF(c.ptr, first * c.stride), c.stride};
-    tile.multiply(left, panels, from, count, columns, k, {}, [&](Val r, Val p) {
-      e.ifThen(isLast, [&] {
-        emitEpilogue(row0, column0, first + r, first + e.min(r + micro, count),
-                     p * panel, e.min(p * panel + panel, columns));
-      });
+  Accumulation how{.adds = k0 > 0};
+  auto after = [&](Val r, Val p) {
+    e.ifThen(isLast, [&] {
+      emitEpilogue(row0, column0, r, e.min(r + micro, rows), p * panel,
+                   e.min(p * panel + panel, columns));
     });
   };
-  Val inPlace = rowsInPlace();
-  if (!inPlace) {
-    packA(row0, rows, k0, k);
-    part(a, e.i(0), rows);
+  if (op.getTransposeA()) {
+    tile.packStrips(operand(op.getA()), k0, k, row0, rows, tailOf(staticRows),
+                    a);
+    how.ahead = nextBlock(row0, column0, rows, columns, k0, k);
+    tile.multiply(a, panels, c, rows, columns, k, how, after);
     return;
   }
-  // The last rows of the matrix, fewer than a micro-kernel reads, are packed.
-  Val whole = rows / micro * micro;
-  Val start = e.addressF(inPlace, row0 * staticDepth + k0);
-  part({start, staticDepth, 1}, e.i(0), whole);
-  e.ifThen(whole < rows, [&] {
-    packA(row0 + whole, rows - whole, k0, k);
-    part(a, whole, rows - whole);
+  // Strip by strip. One that does not lie in memory as it is wanted, or is the
+  // last of the matrix and shorter than a micro-kernel, is packed.
+  Val inPlace = memoryOf(op.getA()), panelCount = e.ceilDiv(columns, panel);
+  e.loop(e.i(0), rows, micro, [&](Val r) {
+    Val first = row0 + r, left = a.ptr, stride = e.i(a.row);
+    auto pack = [&] {
+      tile.packRows(operand(op.getA()), first, e.min(rowCount - first, e.i(micro)),
+                    k0, k, tailOf(staticDepth), a, micro);
+    };
+    LinesAhead ahead;
+    if (inPlace) {
+      Val isWhole = first + micro <= rowCount, depth = e.i(staticDepth);
+      Val lies = e.addressF(inPlace, first * staticDepth + k0);
+      e.ifThen(first + micro > rowCount, pack);
+      left = e.select(isWhole, lies, left);
+      stride = e.select(isWhole, depth, stride);
+      ahead = {e.addressF(lies, depth * static_cast<double>(micro)), depth,
+               panelCount * static_cast<double>(lineElements())};
+    } else {
+      pack();
+    }
+    e.loop(e.i(0), panelCount, 1, [&](Val p) {
+      LinesAhead now = ahead;
+      if (now.at)
+        now.at = e.addressF(now.at, p * (k / panelCount));
+      TileC to{e.addressF(c.ptr, rowOfC(r) * c.stride + p * panel), c.stride};
+      tile.multiplyMicro(left, stride, e.i(1), panels, p, to, k, how, now);
+      after(r, p);
+    });
   });
 }
 
-Val MatmulKernel::rowsInPlace() {
-  auto argument = dyn_cast<BlockArgument>(throughReshapes(op.getA()));
-  if (!argument || op.getTransposeA() ||
-      getElementTypeOrSelf(argument.getType()) != e.floatType())
+std::function<LinesAhead(Val, Val)>
+MatmulKernel::nextBlock(Val row0, Val column0, Val rows, Val columns, Val k0,
+                        Val k) {
+  Val left = memoryOf(op.getA());
+  Val right = op.getTransposeB() ? Val() : memoryOf(op.getB());
+  if (!left && !right)
+    return nullptr;
+  int64_t micro = tile.microRowsOf(b);
+  // A strip asks for as many rows of the next block of k as it has itself, each
+  // panel for its share of their columns. Where there are strips enough the first
+  // ones ask for rows of B and the others for rows of A, else the first panels
+  // and the others do.
+  bool byStrip = tileRows >= 2 * blockDepth;
+  // Behind the last block comes the first one of a tile that shares B.
+  Val next = e.select(k0 + k < depthCount, k0 + k, e.i(0));
+  return [=, this](Val r, Val p) -> LinesAhead {
+    Val strip = r / static_cast<double>(micro), panels = e.ceilDiv(columns, b.columns);
+    Val firstHalf = e.ceilDiv(panels, 2), groups = e.ceilDiv(k, micro);
+    Val isRight = byStrip ? strip < groups : p < firstHalf;
+    if (!left || !right)
+      isRight = e.constant(e.builder().getI1Type(), bool(right));
+    bool both = left && right;
+    auto pick = [&](Val ofRight, Val ofLeft) { return e.select(isRight, ofRight, ofLeft); };
+    Val share = both && !byStrip ? pick(p, p - firstHalf) : p;
+    Val shares = both && !byStrip ? pick(firstHalf, panels - firstHalf) : panels;
+    Val group = both && byStrip ? pick(strip, strip - groups) : strip;
+    Val extent = pick(columns, rows), line = pick(e.i(columnCount), e.i(staticRows));
+    Val at = (next + group * static_cast<double>(micro)) * line +
+             pick(column0, row0) + share * (extent / shares);
+    return {e.addressF(pick(right ? right : left, left ? left : right), at), line,
+            e.max(e.i(1), k * shares * static_cast<double>(lineElements()) / extent)};
+  };
+}
+
+Val MatmulKernel::memoryOf(Value operand) {
+  auto argument = dyn_cast<BlockArgument>(throughReshapes(operand));
+  if (!argument || getElementTypeOrSelf(argument.getType()) != e.floatType())
     return {};
   return e.buffer(bufferOf(argument));
 }
@@ -342,8 +402,9 @@ void MatmulKernel::emitEpilogue(Val row0, Val column0, Val row, Val rowEnd,
     Val token = row0 + r;
     tile.columnsLoop(columnEnd - column, tailOf(columnCount),
                      [&](Val at, int64_t lanes) {
-                       Val value = e.load(e.vecType(lanes), c.ptr,
-                                          r * c.stride + column + at);
+                       Val value =
+                           e.load(e.vecType(lanes), c.ptr,
+                                  (oneBlock ? r - row : r) * c.stride + column + at);
                        emitYields(token, column0 + column + at, value, lanes);
                      });
   });

@@ -83,13 +83,14 @@ Val ProductTile::widen(Val vector) {
 }
 
 void ProductTile::packRows(const Source &source, Val row0, Val rows, Val k0,
-                           Val k, int64_t tail, TileA to) {
+                           Val k, int64_t tail, TileA to, int64_t padTo) {
   e.loop(e.i(0), rows, 1, [&](Val r) {
     columnsLoop(k, tail, [&](Val c, int64_t lanes) {
       e.store(widen(source(row0 + r, k0 + c, lanes)), to.ptr, r * to.row + c);
     });
   });
-  Val padded = e.ceilDiv(rows, microRows()) * microRows();
+  int64_t multiple = padTo ? padTo : microRows();
+  Val padded = e.ceilDiv(rows, multiple) * static_cast<double>(multiple);
   e.loop(rows, padded, 1, [&](Val r) {
     e.loop(e.i(0), k, e.width(), [&](Val c) {
       e.store(e.vec(0), to.ptr, r * to.row + c);
@@ -215,13 +216,14 @@ void ProductTile::multiply(TileA a, TileB b, TileC c, Val rows, Val columns,
   int64_t micro = microRowsOf(b);
   Val panels = e.ceilDiv(columns, b.columns);
   auto one = [&](Val r, Val p) {
-    Val bPanel = e.addressF(b.ptr, p * b.panelStride);
     Val aRows = e.addressF(
         a.ptr, a.strip ? r / a.strip * a.stripStride + r % a.strip * a.row
                        : r * a.row);
     TileC at{e.addressF(c.ptr, r * c.stride + p * b.columns), c.stride};
     Val scale = how.rowScale ? e.addressF(how.rowScale, r) : Val();
-    multiplyMicro(aRows, a, bPanel, b.columns, at, k, {how.overwrite, scale});
+    multiplyMicro(aRows, e.i(a.row), e.i(a.step), b, p, at, k,
+                  {how.overwrite, scale, how.adds},
+                  how.ahead ? how.ahead(r, p) : LinesAhead());
     if (after)
       after(r, p);
   };
@@ -237,36 +239,17 @@ void ProductTile::multiply(TileA a, TileB b, TileC c, Val rows, Val columns,
     });
 }
 
-void ProductTile::multiplyMicro(Val aRows, const TileA &a, Val bPanel,
-                                int64_t panel, TileC c, Val k,
-                                const Accumulation &how) {
-  int64_t width = e.width(), vectors = panel / width;
-  int64_t rows = accumulators / vectors;
-  auto place = [&](int64_t i, int64_t v) { return e.i(i * c.stride + v * width); };
-  Emitter::Vals sums;
-  for (int64_t i = 0; i < rows; ++i) {
-    Val factor = how.rowScale ? e.broadcast(e.loadF(how.rowScale, e.i(i))) : Val();
-    for (int64_t v = 0; v < vectors; ++v) {
-      Val old = how.overwrite ? e.vec(0) : e.loadV(c.ptr, place(i, v));
-      sums.push_back(factor ? old * factor : old);
-    }
-  }
-  sums = e.loop(e.i(0), k, 1, sums, [&](Val step, ArrayRef<Val> carried) {
-    SmallVector<Val> bRow;
-    for (int64_t v = 0; v < vectors; ++v)
-      bRow.push_back(e.loadV(bPanel, step * panel + v * width));
-    Val aStep = e.addressF(aRows, step * a.step);
-    Emitter::Vals next;
-    for (int64_t i = 0; i < rows; ++i) {
-      Val factor = e.broadcast(e.loadF(aStep, e.i(i * a.row)));
-      for (int64_t v = 0; v < vectors; ++v)
-        next.push_back(e.fma(factor, bRow[v], carried[i * vectors + v]));
-    }
-    return next;
-  });
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t v = 0; v < vectors; ++v)
-      e.store(sums[i * vectors + v], c.ptr, place(i, v));
+void ProductTile::multiplyMicro(Val a, Val row, Val step, const TileB &b,
+                                Val panel, TileC c, Val k,
+                                const Accumulation &how,
+                                const LinesAhead &ahead) {
+  int64_t vectors = b.columns / e.width();
+  MicroKernel kernel{accumulators / vectors, vectors, bool(how.rowScale)};
+  Val adds = how.adds ? how.adds
+                      : e.constant(e.builder().getI1Type(), !how.overwrite);
+  callMicroKernel(e, kernel,
+                  {a, row, step, e.addressF(b.ptr, panel * b.panelStride), c.ptr,
+                   e.i(c.stride), k, adds, how.rowScale, ahead});
 }
 
 } // namespace pg

@@ -8,10 +8,9 @@
 //       p * panelStride + k * columns
 //   C   row-major tile with a static stride
 //
-// The micro-kernel holds rows x vectors of C in registers, 24 with the 32
-// registers of 512-bit vectors: 6 x 4 where panels are four vectors wide (fewest
-// loads), 12 x 2 where they are two. It is not unrolled over k: measured, a
-// longer loop is slower. Packed data is padded with zeros, so it never sees a
+// The micro-kernel (MicroKernel.h) holds rows x vectors of C in registers, 24 with
+// the 32 registers of 512-bit vectors: 6 x 4 where panels are four vectors wide
+// (fewest loads), 12 x 2 where they are two. Packed data is padded with zeros, so it never sees a
 // tail. Products use fused multiply-add; the sum over k runs in order, so a
 // value never depends on how rows or columns were cut.
 //
@@ -19,7 +18,7 @@
 #ifndef PG_PASSES_CPU_PRODUCTTILE_H
 #define PG_PASSES_CPU_PRODUCTTILE_H
 
-#include "passes/cpu/Emitter.h"
+#include "passes/cpu/MicroKernel.h"
 
 #include <functional>
 #include <numeric>
@@ -56,6 +55,9 @@ struct TileC {
 struct Accumulation {
   bool overwrite = false; ///< C = A B
   Val rowScale = Val();   ///< one factor per row: C = diag(rowScale) C + A B
+  Val adds = Val();       ///< i1, decided at run time: C = C + A B, else A B
+  /// What to ask for during the micro-tile that begins at this row and panel.
+  std::function<LinesAhead(Val row, Val panel)> ahead = nullptr;
 };
 
 class ProductTile {
@@ -93,9 +95,10 @@ public:
   // last, partial vector has a static number of lanes, `tail` (0: none); a
   // block is a multiple of the width, or ends with that tail.
 
-  /// rows x k at (row0, k0) of `source` into A; rows are padded to microRows.
+  /// rows x k at (row0, k0) of `source` into A; rows are padded to a multiple of `padTo`
+  /// (0: of every micro-kernel).
   void packRows(const Source &source, Val row0, Val rows, Val k0, Val k,
-                int64_t tail, TileA to);
+                int64_t tail, TileA to, int64_t padTo = 0);
   /// The same from the transposed matrix (its rows are steps of k), into strips;
   /// `tail` is that of its columns.
   void packStrips(const Source &source, Val k0, Val k, Val row0, Val rows,
@@ -115,6 +118,11 @@ public:
   /// C += A B over whole micro-tiles and panels.
   void multiply(TileA a, TileB b, TileC c, Val rows, Val columns, Val k,
                 const Accumulation &how = {}, AfterMicro after = {});
+  /// One micro-tile: element (r, k) of A at a[r * row + k * step], `panel` of B,
+  /// C where it begins.
+  void multiplyMicro(Val a, Val row, Val step, const TileB &b, Val panel,
+                     TileC c, Val k, const Accumulation &how,
+                     const LinesAhead &ahead);
   /// Rows of the micro-kernel for this B.
   int64_t microRowsOf(const TileB &b) const {
     return accumulators / (b.columns / e.width());
@@ -129,10 +137,6 @@ public:
   Val widen(Val vector);
 
 private:
-  /// One micro-tile: `aRows`, `bPanel` and `c` are where it begins.
-  void multiplyMicro(Val aRows, const TileA &a, Val bPanel, int64_t panel,
-                     TileC c, Val k, const Accumulation &how);
-
   Emitter &e;
   int64_t accumulators; ///< vectors of C in registers
   Val line;             ///< scratch of packStrips: one row of the source

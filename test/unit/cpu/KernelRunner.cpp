@@ -81,7 +81,8 @@ void KernelRunner::run(const std::vector<void *> &buffers,
   auto address = reinterpret_cast<uintptr_t>(scratch.data());
   void *aligned = reinterpret_cast<void *>((address + 63) / 64 * 64);
   // Scratch is undefined between calls: NaNs make a stale read visible.
-  std::fill(scratch.begin(), scratch.end(), char(0xFF));
+  if (fillsScratch)
+    std::fill(scratch.begin(), scratch.end(), char(0xFF));
   for (int64_t begin = 0; begin < count; begin += cut)
     function(buffers.data(), scalars.data(), &batch, begin,
              std::min(begin + cut, count), aligned);

@@ -26,6 +26,8 @@ public:
   /// Runs all items at N tokens, in calls of `cut` items (0: one call).
   void run(const std::vector<void *> &buffers, const rt::Batch &batch,
            int64_t cut = 0, const std::vector<double> &scalars = {});
+  /// Off: scratch is left as it is between calls, for measurements.
+  bool fillsScratch = true;
   int64_t items(int64_t tokens) const;
   const rt::WorkItems &workItems() const { return shape; }
   const std::string &category() const { return kind; }

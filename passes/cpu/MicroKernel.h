@@ -1,0 +1,60 @@
+//===- MicroKernel.h - the innermost loop of all products, shared ----------===//
+//
+// Functions that every kernel of a package calls: a micro-kernel adds a panel of
+// B times a few rows of A to a few rows of C. They live in an object of their
+// own, so that LLVM compiles each of them once.
+//
+//===----------------------------------------------------------------------===//
+#ifndef PG_PASSES_CPU_MICROKERNEL_H
+#define PG_PASSES_CPU_MICROKERNEL_H
+
+#include "passes/cpu/Emitter.h"
+
+namespace pg {
+
+/// rows x vectors of C in registers.
+struct MicroKernel {
+  int64_t rows, vectors;
+  bool scales; ///< the old C has a factor for each row
+
+  /// Name of its function, for the float type of the emitter.
+  std::string symbol(const Emitter &e) const;
+};
+
+/// Lines of memory that later calls read, asked for while one multiplies: every
+/// `steps` steps the next line of as many rows as the micro-kernel has. They come
+/// from a cache so far away that a loop alone would wait for them; asked for all
+/// at once they would take the buffers that the panels need.
+struct LinesAhead {
+  Val at;    ///< null: none. Need not be memory of the program
+  Val row;   ///< elements from one row to the next
+  Val steps; ///< at least 1
+};
+
+/// What one call works on. Strides in elements.
+struct MicroTile {
+  Val a, row, step; ///< element (r, k) of A at a[r * row + k * step]
+  Val b;            ///< the panel: row k at b[k * vectors * width]
+  Val c, stride;    ///< element (r, j) of C at c[r * stride + j]
+  Val k;
+  Val adds;  ///< i1: to the old C, else overwrites it
+  Val scale; ///< factors of the rows of the old C, where the kernel scales
+  LinesAhead ahead;
+};
+
+/// Emits the call; declares the function where the module lacks it.
+void callMicroKernel(Emitter &e, const MicroKernel &kernel,
+                     const MicroTile &tile);
+
+/// Defines what `symbol` names, in the module; false when it names none.
+bool defineMicroKernel(mlir::ModuleOp module, llvm::StringRef symbol,
+                       const CpuTarget &target);
+
+/// Whether this is the name of a shared function.
+bool isSharedFunction(llvm::StringRef symbol);
+/// Functions that `module` declares and an object of shared functions defines.
+std::vector<std::string> sharedFunctionsOf(mlir::ModuleOp module);
+
+} // namespace pg
+
+#endif // PG_PASSES_CPU_MICROKERNEL_H
