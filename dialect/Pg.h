@@ -39,6 +39,11 @@ struct Horizon {
 /// On a parameter: the private function of it that training computes with.
 inline constexpr llvm::StringLiteral kFakeQuantAttr = "pg.fake_quant";
 
+/// On a parameter of rank 2: programs read it from codes, {bits, rank} (pg-read-codes).
+inline constexpr llvm::StringLiteral kCodesAttr = "pg.codes";
+/// On a parameter of codes: how many bits a code has.
+inline constexpr llvm::StringLiteral kBitsAttr = "pg.bits";
+
 /// True when the leading dimension is the packed token axis N.
 bool isTokenTensor(mlir::Type type);
 /// True when the leading dimension counts chunks of rows (#pg.chunks).

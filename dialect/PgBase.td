@@ -39,11 +39,14 @@ class Pg_TensorOf<list<Type> elementTypes>
     : RankedTensorOf<elementTypes, [Pg_HasPackedShape],
                      "packed tensor (at most the leading dimension dynamic)">;
 
-/// A tensor of the dialect: f32, f64, bf16, i32 or i1 elements.
-def Pg_Tensor : Pg_TensorOf<[F32, F64, BF16, I32, I1]>;
+/// A tensor of the dialect: f32, f64, bf16, i32, i8 or i1 elements.
+def Pg_Tensor : Pg_TensorOf<[F32, F64, BF16, I32, I8, I1]>;
 def Pg_FloatTensor : Pg_TensorOf<[F32, F64, BF16]>;
 def Pg_IntTensor : Pg_TensorOf<[I32]>;
 def Pg_BoolTensor : Pg_TensorOf<[I1]>;
+/// Codes of weights: numbers that are only stored, never computed with.
+def Pg_CodeTensor : Pg_TensorOf<[I8]>;
+def Pg_FloatOrCodeTensor : Pg_TensorOf<[F32, F64, BF16, I8]>;
 def Pg_NumberTensor : Pg_TensorOf<[F32, F64, BF16, I32]>;
 
 /// SameOperandsAndResultType alone lets a token axis meet a static dimension.

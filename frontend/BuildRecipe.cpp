@@ -107,6 +107,8 @@ RecipeValues pg::frontend::flattenRecipe(const SpecNode &recipe,
     std::erase_if(values, [](const auto &entry) {
       return entry.first.rfind("adapt.", 0) == 0;
     });
+  // Structure, not a number that a run may change.
+  values.erase("quantise.weights");
   auto position = [&](const char *section, const char *key) {
     const SpecNode *outer = recipe.find(section);
     const SpecNode *inner = outer ? outer->find(key) : nullptr;

@@ -77,6 +77,14 @@ std::vector<QuantiserUse> findQuantisers(const MergedFile &recipe,
 void buildQat(const std::vector<QuantiserUse> &quantisers, mlir::ModuleOp module,
               RecipeValues &values, Reporter &reporter);
 
+/// Whether the recipe wants programs that read weights from codes.
+bool readsCodes(const SpecNode *recipe);
+
+/// With `weights: fused`, marks the matrices of the groups of `quantise`
+/// `pg.codes`; every group must have parameters then.
+void buildCodes(const SpecNode &recipe, mlir::ModuleOp module,
+                const RecipeValues &values, Reporter &reporter);
+
 } // namespace pg::frontend
 
 #endif // PG_FRONTEND_BUILDRECIPE_H

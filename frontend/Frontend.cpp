@@ -70,8 +70,12 @@ static std::vector<std::string> choosePrograms(const Sources &sources,
                                                const MergedFile *recipe) {
   if (!sources.programs.empty())
     return sources.programs;
-  std::vector<std::string> programs = {"score", "logits", "accumulate"};
-  if (recipe)
+  std::vector<std::string> programs = {"score", "logits"};
+  // Codes are not trained.
+  bool trains = !recipe || !readsCodes(&recipe->root);
+  if (trains)
+    programs.push_back("accumulate");
+  if (recipe && trains)
     programs.push_back("apply");
   if (recipe && recipe->root.find("adapt"))
     programs.push_back("adapt");
@@ -117,6 +121,13 @@ static mlir::FailureOr<Built> buildAll(mlir::MLIRContext &context,
       reporter.error(recipe ? recipe->root.pos : model->root.pos,
                      llvm::Twine("the program '") + program + "' needs " +
                          section);
+  bool fused = recipe && readsCodes(&recipe->root);
+  for (const char *program : {"accumulate", "apply", "calibrate"})
+    if (fused && isAsked(program))
+      reporter.error(recipe->root.find("quantise")->pos,
+                     llvm::Twine("the program '") + program +
+                         "' needs the weights themselves: ask for score, logits "
+                         "and adapt alone, or set quantise.weights to materialise");
   std::optional<OptimizerUse> adapterOptimizer;
   if (adapt && recipeSound)
     adapterOptimizer = findAdapterOptimizer(*recipe, project, reporter);
@@ -134,6 +145,8 @@ static mlir::FailureOr<Built> buildAll(mlir::MLIRContext &context,
     buildQat(quantisers, module, built.recipe, reporter);
   if (isAsked("adapt") && !reporter.hasFailed())
     buildAdapters(*adapt, *adapterOptimizer, module, built.recipe, reporter);
+  if (recipe && recipeSound && !reporter.hasFailed())
+    buildCodes(recipe->root, module, built.recipe, reporter);
   if (reporter.hasFailed())
     return mlir::failure();
 
@@ -148,7 +161,7 @@ static mlir::FailureOr<Built> buildAll(mlir::MLIRContext &context,
   module->setAttr("pg.max_tokens", builder.getI64IntegerAttr(maxTokens));
   module->setAttr("pg.logit_rows", builder.getI64IntegerAttr(kLogitRows));
   module->setAttr("pg.precision", builder.getStringAttr(precision));
-  if (!sources.programs.empty() || isAsked("adapt")) {
+  if (!sources.programs.empty() || isAsked("adapt") || fused) {
     llvm::SmallVector<llvm::StringRef> names(programs.begin(), programs.end());
     module->setAttr("pg.programs", builder.getStrArrayAttr(names));
   }

@@ -158,6 +158,26 @@ static Schema makeQat() {
                 "0.0")});
 }
 
+static Schema makeQuantise() {
+  Schema group = object(
+      "how the weights of one quantisation group are held: integer codes and a "
+      "scale for each row",
+      {required("bits", integer("bits of a code", 2, 8)),
+       optional("rank", integer("rank of a correction that is added to the "
+                                "dequantised weight; 0 = none", 0, 64),
+                "0")});
+  return object(
+      "weights held as integer codes",
+      {optional("weights",
+                text("'materialise' computes the weights once, when a file with "
+                     "codes is loaded; 'fused' makes programs that read the "
+                     "codes themselves (score, logits, adapt)",
+                     {"materialise", "fused"}),
+                "materialise"),
+       optional("groups", map("quantisation group label -> how", group, false,
+                              /*closedNames=*/true))});
+}
+
 static Schema makeEval() {
   return object(
       "evaluation",
@@ -208,6 +228,7 @@ static Schema makeRecipe() {
        required("optimizer", makeOptimizerGroups()),
        optional("clip", makeClip()),
        optional("qat", makeQat()),
+       optional("quantise", makeQuantise()),
        optional("eval", makeEval()),
        optional("adapt", makeAdapt()),
        optional("seed", integer("seed of all random numbers", 0), "1337"),

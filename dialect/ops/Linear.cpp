@@ -24,7 +24,8 @@ LogicalResult MatmulOp::verify() {
     return emitOpError("expects result ")
            << expectedType << " (C3), got " << result;
   }
-  if (a.getElementType() != b.getElementType() ||
+  if ((a.getElementType() != b.getElementType() &&
+       !b.getElementType().isInteger(8)) ||
       !accumulatesIn(a.getElementType(), result.getElementType())) // C4
     return emitOpError("expects one element type (C4), got ")
            << a << ", " << b << " and " << result
@@ -55,6 +56,8 @@ int64_t MatmulOp::getFlops(int64_t context) {
 /// weights and activations are never transposed in memory.
 LogicalResult MatmulOp::vjp(OpBuilder &builder, ValueRange cotangents,
                             SmallVectorImpl<Value> &grads) {
+  if (getB().getType().getElementType().isInteger(8))
+    return emitOpError("has no gradient: its right operand holds codes");
   Value dy = cotangents[0], a = getA(), b = getB();
   auto product = [&](Type type, Value x, Value y, bool transposeX,
                      bool transposeY) -> Value {

@@ -66,7 +66,11 @@ static LogicalResult verifyHead(Operation *op, RankedTensorType x,
 
 LogicalResult LinearCrossEntropyOp::verify() {
   RankedTensorType x = getX().getType();
-  if (failed(verifyHead(*this, x, getW().getType(), getTargets().getType(),
+  bool hasCodes = getW().getType().getElementType().isInteger(8);
+  // Codes stand for numbers of any float type.
+  RankedTensorType w = hasCodes ? getW().getType().clone(x.getElementType())
+                                : getW().getType();
+  if (failed(verifyHead(*this, x, w, getTargets().getType(),
                         getSoftcap().convertToDouble())))
     return failure();
   RankedTensorType expected = dropAxes(x, {1});
@@ -77,6 +81,22 @@ LogicalResult LinearCrossEntropyOp::verify() {
     return emitOpError("expects results ")
            << expected << " (C3), got " << getNll().getType() << " and "
            << getLse().getType();
+  auto hasType = [&](Value value, ArrayRef<int64_t> shape) {
+    return value.getType() ==
+           RankedTensorType::get(shape, expected.getElementType());
+  };
+  auto rank = getP() ? cast<RankedTensorType>(getP().getType()) : RankedTensorType();
+  bool isPlain = !getScale() && !getP() && !getQ();
+  bool isCoded = hasCodes && getScale() && !getP() == !getQ() &&
+                 hasType(getScale(), {w.getDimSize(0)}) &&
+                 (!rank || (rank.getRank() == 2 && rank.getDimSize(1) > 0 &&
+                            hasType(getP(), {x.getDimSize(0), rank.getDimSize(1)}) &&
+                            hasType(getQ(), {w.getDimSize(0), rank.getDimSize(1)})));
+  if (hasCodes ? !isCoded : !isPlain) // C4
+    return emitOpError("expects codes with a scale [V] and, together or neither, "
+                       "p [N, r] and q [V, r] of the results' type, and floats "
+                       "without (C4), got ")
+           << getOperandTypes();
   return success();
 }
 
@@ -94,7 +114,9 @@ FusionRole LinearCrossEntropyOp::getFusionRole() {
 }
 
 int64_t LinearCrossEntropyOp::getFlops(int64_t context) {
-  return 2 * getW().getType().getNumElements();
+  int64_t rank = getQ() ? cast<RankedTensorType>(getQ().getType()).getDimSize(1) : 0;
+  return 2 * (getW().getType().getNumElements() +
+              rank * getW().getType().getDimSize(0));
 }
 
 LogicalResult LinearCrossEntropyOp::vjp(OpBuilder &builder,
@@ -102,6 +124,8 @@ LogicalResult LinearCrossEntropyOp::vjp(OpBuilder &builder,
                                         SmallVectorImpl<Value> &grads) {
   if (cotangents[1])
     return emitOpError("has no gradient through its log-sum-exp");
+  if (getScale())
+    return emitOpError("has no gradient: its table holds codes");
   Value dx = LinearCrossEntropyGradXOp::create(
       builder, getLoc(), getX().getType(), getX(), getW(), getTargets(),
       getLse(), cotangents[0], getSoftcapAttr());

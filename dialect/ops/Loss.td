@@ -14,7 +14,7 @@ def Pg_CrossEntropyOp : Pg_PureOp<"cross_entropy", [DeclareOpInterfaceMethods<Pg
   let hasVerifier = 1;
 }
 
-def Pg_LinearCrossEntropyOp : Pg_PureOp<"linear_cross_entropy", [
+def Pg_LinearCrossEntropyOp : Pg_PureOp<"linear_cross_entropy", [AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<Pg_DifferentiableOpInterface>,
     DeclareOpInterfaceMethods<Pg_FusionOpInterface, ["getFusionRole"]>,
     DeclareOpInterfaceMethods<Pg_OperandStorageOpInterface>,
@@ -24,13 +24,24 @@ def Pg_LinearCrossEntropyOp : Pg_PureOp<"linear_cross_entropy", [
     x [N, D], w [V, D], targets [N]; z = c tanh(x w^T / c) with softcap c, or
     x w^T when c = 0; nll [N], lse [N]. C1 these shapes and one element type of
     x and w. C2 c >= 0. C3 results [N] of that type, or f32 when it is bf16. Gradient: the two ops below; none through lse.
+    w may hold i8 codes; then x w^T stands for scale (x w^T) + p q^T, with a scale [V]
+    and, together or neither, p [N, r] and q [V, r]. C4 scale, p and q have these
+    shapes and the results' type, and come with codes alone. No gradient then.
     `%nll, %lse = pg.linear_cross_entropy %x, %w, %t {softcap = 30.0 : f64} :
     (tensor<?x512xf32>, tensor<8192x512xf32>, tensor<?xi32>) -> (tensor<?xf32>, tensor<?xf32>)`
   }];
-  let arguments = (ins Pg_FloatTensor:$x, Pg_FloatTensor:$w, Pg_IntTensor:$targets,
+  let arguments = (ins Pg_FloatTensor:$x, Pg_FloatOrCodeTensor:$w, Pg_IntTensor:$targets,
+                       Optional<Pg_FloatTensor>:$scale, Optional<Pg_FloatTensor>:$p,
+                       Optional<Pg_FloatTensor>:$q,
                        DefaultValuedAttr<F64Attr, "0.0">:$softcap);
+  let builders = [OpBuilder<(ins "::mlir::Type":$nll, "::mlir::Type":$lse, "::mlir::Value":$x,
+                                 "::mlir::Value":$w, "::mlir::Value":$targets, "::mlir::FloatAttr":$softcap),
+    [{ build($_builder, $_state, nll, lse, x, w, targets, ::mlir::Value(), ::mlir::Value(), ::mlir::Value(), softcap); }]>];
   let results = (outs Pg_FloatTensor:$nll, Pg_FloatTensor:$lse);
-  let assemblyFormat = "$x `,` $w `,` $targets attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = [{
+    $x `,` $w `,` $targets (`scaled` $scale^)? (`plus` $p^ `,` $q)? attr-dict `:`
+    functional-type(operands, results)
+  }];
   let hasVerifier = 1;
 }
 

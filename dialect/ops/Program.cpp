@@ -13,8 +13,9 @@ static LogicalResult verifyStoredType(Operation *op, Type type) {
            << type;
   if (!tensor.getElementType().isF32() && !tensor.getElementType().isF64() &&
       !tensor.getElementType().isBF16() &&
-      !tensor.getElementType().isInteger(32)) // C2
-    return op->emitOpError("expects f32, f64, bf16 or i32 elements (C2), got ")
+      !tensor.getElementType().isInteger(32) &&
+      !tensor.getElementType().isInteger(8)) // C2
+    return op->emitOpError("expects f32, f64, bf16, i32 or i8 elements (C2), got ")
            << tensor.getElementType();
   return success();
 }

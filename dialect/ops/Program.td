@@ -11,8 +11,9 @@ def Pg_ParameterOp : Pg_Op<"parameter", [Symbol]> {
   let description = [{
     `init` names a runtime initialiser and its numbers ({kind = "normal", std =
     5.0e-3}); `group` is the optimizer group label; `quant` the quantisation
-    group label ("" = passed through). C1 static shape. C2 f32, f64, bf16 or i32
-    elements. C3 `init` has a string `kind`.
+    group label ("" = passed through). C1 static shape. C2 f32, f64, bf16, i32 or
+    i8 elements. C3 `init` has a string `kind`. An `optional` parameter keeps its
+    initial value when a weights file does not have it.
     ```mlir
     pg.parameter @"blocks.0.attn.c_q.weight" : tensor<512x512xf32>
         {init = {kind = "orthogonal", gain = 1.0 : f64}, group = "matrix", quant = "attn"}
@@ -20,7 +21,8 @@ def Pg_ParameterOp : Pg_Op<"parameter", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttr:$type,
                        DictionaryAttr:$init, StrAttr:$group,
-                       DefaultValuedAttr<StrAttr, "\"\"">:$quant);
+                       DefaultValuedAttr<StrAttr, "\"\"">:$quant,
+                       UnitAttr:$optional);
   let assemblyFormat = "$sym_name `:` $type attr-dict";
   let hasVerifier = 1;
 }

@@ -472,6 +472,8 @@ LogicalResult GatherOp::verify() {
 
 LogicalResult GatherOp::vjp(OpBuilder &builder, ValueRange cotangents,
                             SmallVectorImpl<Value> &grads) {
+  if (getType().getElementType().isInteger(8))
+    return emitOpError("has no gradient: its table holds codes");
   Value dtable = GatherGradOp::create(builder, getLoc(), getTable().getType(),
                                       cotangents[0], getIndex());
   grads.assign({dtable, Value()});

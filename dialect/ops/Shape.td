@@ -151,13 +151,13 @@ def Pg_TokenShiftOp : Pg_PureOp<"token_shift", [DeclareOpInterfaceMethods<Pg_Dif
 def Pg_GatherOp : Pg_PureOp<"gather", [DeclareOpInterfaceMethods<Pg_DifferentiableOpInterface>]> {
   let summary = "y_t = table[index_t]";
   let description = [{
-    y_t = table[index_t]. C1 table [V, ...] static. C2 index is a rank-1 i32 tensor;
+    y_t = table[index_t], of floats or of i8 codes. C1 table [V, ...] static. C2 index is a rank-1 i32 tensor;
     the result is [index's dimension, table's other dimensions]. Gradient:
-    gather_grad for the table, none for the index.
+    gather_grad for a table of floats, none for the index.
     `%y = pg.gather %w, %t : tensor<8192x512xf32>, tensor<?xi32> -> tensor<?x512xf32>`
   }];
-  let arguments = (ins Pg_FloatTensor:$table, Pg_IntTensor:$index);
-  let results = (outs Pg_FloatTensor:$result);
+  let arguments = (ins Pg_FloatOrCodeTensor:$table, Pg_IntTensor:$index);
+  let results = (outs Pg_FloatOrCodeTensor:$result);
   let assemblyFormat = "$table `,` $index attr-dict `:` type($table) `,` type($index) `->` type($result)";
   let hasVerifier = 1;
 }

@@ -3,6 +3,8 @@
 // z = x w^T, or c tanh(x w^T / c); nll = lse(z) - z[target]. Logits exist only
 // as one tile in thread scratch.
 //
+// A table of codes gives scale (x w^T) + p q^T instead of x w^T.
+//
 //   forward  item: 128 tokens. Z^T tiles [words][tokens], so that lanes are
 //            tokens and every reduction over words is lane by lane. With a
 //            small softcap -c <= z <= c, so exp(z - c) needs no maximum;
@@ -40,6 +42,9 @@ public:
     words = table.getDimSize(0);
     features = table.getDimSize(1);
     tail = features % e.width();
+    hasCodes = table.getElementType().isInteger(8);
+    if (hasCodes && op->getNumOperands() > Q)
+      rank = cast<RankedTensorType>(op->getOperand(Q).getType()).getDimSize(1);
     depth = std::min(tile.depth(), features);
     softcap = op->getAttrOfType<FloatAttr>("softcap")
                   ? op->getAttrOfType<FloatAttr>("softcap").getValueAsDouble()
@@ -55,6 +60,7 @@ public:
 
 private:
   enum Operand { X, W, Targets, Lse, DNll };
+  enum CodeOperand { Scale = 3, P, Q }; ///< of the forward op, beside codes
 
   ProductTile::Source matrix(Operand which) {
     const StoredTensor &from = buffers.operand(which);
@@ -72,6 +78,10 @@ private:
   /// c += left [rows][D] times the packed right operand.
   void product(Operand left, Val row0, Val rows, TileB right, int64_t columns,
                Val columnCount, TileC c);
+  /// Columns of P for the tokens of an item: [rank][kTokens] in scratch.
+  void gatherCorrection(Val token0, Val tokens, Val to);
+  /// What codes leave open: z = scale z + q p^T on a tile of words x tokens.
+  void scaleTile(Val word0, Val words, Val tokens, Val correction, TileC z);
   /// c tanh(z / c), or z.
   Val capped(Val z);
   /// dz of one vector from the raw product.
@@ -84,6 +94,8 @@ private:
   ProductTile tile;
   DirectBuffers buffers;
   int64_t words = 0, features = 0, tail = 0, depth = 0, staticTokens = 0;
+  bool hasCodes = false;
+  int64_t rank = 0; ///< of the correction beside codes
   double softcap = 0;
   bool hasFixedPeak = false; ///< the softcap stands for the maximum
   TileA leftRows;
@@ -152,6 +164,34 @@ void HeadKernel::product(Operand left, Val row0, Val rows, TileB right,
   });
 }
 
+void HeadKernel::gatherCorrection(Val token0, Val tokens, Val to) {
+  Val p = buffers.operand(P).pointer;
+  e.loop(e.i(0), e.i(kTokens), 1, [&](Val t) {
+    Val row = (token0 + e.min(t, tokens - 1.0)) * static_cast<double>(rank);
+    for (int64_t k = 0; k < rank; ++k)
+      e.store(e.loadF(p, row + k), to, t + k * kTokens);
+  });
+}
+
+void HeadKernel::scaleTile(Val word0, Val words, Val tokens, Val correction,
+                           TileC z) {
+  e.loop(e.i(0), words, 1, [&](Val v) {
+    Val word = word0 + v;
+    Val scale = e.broadcast(e.loadF(buffers.operand(Scale).pointer, word));
+    SmallVector<Val> factors;
+    for (int64_t k = 0; k < rank; ++k)
+      factors.push_back(e.broadcast(e.loadF(
+          buffers.operand(Q).pointer, word * static_cast<double>(rank) + k)));
+    e.loop(e.i(0), tokens, e.width(), [&](Val t) {
+      Val at = v * static_cast<double>(z.stride) + t;
+      Val value = e.loadV(z.ptr, at) * scale;
+      for (int64_t k = 0; k < rank; ++k)
+        value = e.fma(factors[k], e.loadV(correction, t + k * kTokens), value);
+      e.store(value, z.ptr, at);
+    });
+  });
+}
+
 Val HeadKernel::capped(Val z) {
   return softcap > 0 ? e.tanh(z * (1.0 / softcap)) * softcap : z;
 }
@@ -187,11 +227,14 @@ FailureOr<KernelShape> HeadKernel::emitForward() {
   Val peaks = e.scratch(kTokens * e.floatBytes());
   Val sums = e.scratch(kTokens * e.floatBytes());
   Val picked = e.scratch(kTokens * e.floatBytes());
+  Val correction = rank ? e.scratch(rank * kTokens * e.floatBytes()) : Val();
 
   e.loop(e.begin(), e.end(), 1, [&](Val item) {
     Val token0 = item * kTokens;
     Val tokens = e.min(tokenCount() - token0, e.i(kTokens));
     packRight(X, token0, tokens, kTokens, x);
+    if (rank)
+      gatherCorrection(token0, tokens, correction);
     e.loop(e.i(0), e.i(kTokens), e.width(), [&](Val t) {
       e.store(e.vec(hasFixedPeak ? softcap : kLowest), peaks, t);
       e.store(e.vec(0), sums, t);
@@ -199,6 +242,8 @@ FailureOr<KernelShape> HeadKernel::emitForward() {
     e.loop(e.i(0), e.i(words), kRows, [&](Val word0) {
       Val count = e.min(e.i(words) - word0, e.i(kRows));
       product(W, word0, count, x, kTokens, tokens, z);
+      if (hasCodes)
+        scaleTile(word0, count, tokens, correction, z);
       // Two vectors of tokens at a time: independent chains of exp and tanh.
       e.loop(e.i(0), tokens, e.width(), [&](Val t) {
         Val peak = e.loadV(peaks, t);

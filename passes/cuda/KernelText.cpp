@@ -22,6 +22,8 @@ std::string registerType(Type element) {
 std::string memoryType(Type element) {
   if (element.isBF16())
     return "bf16";
+  if (element.isInteger(8))
+    return "signed char";
   return element.isInteger(1) ? "unsigned char" : registerType(element);
 }
 

@@ -45,6 +45,9 @@ public:
     staticTokens = x.isDynamicDim(0) ? 0 : x.getDimSize(0);
     words = table.getDimSize(0);
     features = table.getDimSize(1);
+    hasCodes = table.getElementType().isInteger(8);
+    if (hasCodes && op->getNumOperands() > Q)
+      rank = cast<RankedTensorType>(op->getOperand(Q).getType()).getDimSize(1);
     element = memoryType(x.getElementType());
     sum = element == "double" ? "double" : "float";
     bytes = element == "bf16" ? 2 : element == "float" ? 4 : 8;
@@ -61,6 +64,7 @@ public:
 
 private:
   enum Operand { X, W, Targets, Lse, DNll };
+  enum CodeOperand { Scale = 3, P, Q }; ///< of the forward op, beside codes
 
   /// x w^T for the words from `first` on.
   Product logits(int64_t first, int64_t count) const;
@@ -74,6 +78,10 @@ private:
                   int64_t depth) const;
   /// `z` and, for gradients, `slope` from the raw product `raw`.
   void writeCapped(SourceWriter &w, const std::string &raw, bool slope) const;
+  /// The row of P that belongs to a row of the tile.
+  void writeCorrectionRow(SourceWriter &w, const Holes &holes) const;
+  /// What codes leave open of four columns: raw = scale raw + q p^T.
+  void writeScaled(SourceWriter &w, const Holes &holes) const;
   std::string exponential(const std::string &x) const;
   void emitTiles();
   void emitCombine();
@@ -104,6 +112,8 @@ private:
   std::string element, sum;
   int64_t bytes = 0, sumBytes = 0;
   int64_t staticTokens = 0, words = 0, features = 0;
+  bool hasCodes = false;
+  int64_t rank = 0; ///< of the correction beside codes
   double softcap = 0;
   bool hasFixedPeak = false; ///< the softcap stands for the maximum
 };
@@ -126,8 +136,10 @@ ProductOperand HeadKernel::argument(Operand which, int64_t firstRow,
   if (firstRow)
     pointer =
         "(" + pointer + " + " + std::to_string(firstRow * features) + "ll)";
-  return matrix(pointer, rows, features, depthInColumns,
-                buffers.operandAlignment(which));
+  ProductOperand operand = matrix(pointer, rows, features, depthInColumns,
+                                  buffers.operandAlignment(which));
+  operand.codes = which == W && hasCodes;
+  return operand;
 }
 
 Product HeadKernel::logits(int64_t first, int64_t count) const {
@@ -176,6 +188,31 @@ void HeadKernel::writeCapped(SourceWriter &w, const std::string &raw,
     w.line("const " + sum + " slope = 1 - t * t;");
 }
 
+void HeadKernel::writeCorrectionRow(SourceWriter &w, const Holes &holes) const {
+  if (rank == 0)
+    return;
+  w.line(holes.fill(
+      R"(@sum@ p[@rank@];
+#pragma unroll
+for (int r = 0; r < @rank@; ++r)
+    p[r] = pg_get(@p@ + @rank@ll * pg_min(row, @rows@ - 1) + r);)"));
+}
+
+void HeadKernel::writeScaled(SourceWriter &w, const Holes &holes) const {
+  if (!hasCodes)
+    return;
+  w.open("#pragma unroll\nfor (int k = 0; k < 4; ++k)");
+  w.line(holes.fill(
+      R"(const int word = pg_min(column0 + 8 * j + 4 * lane8 + k, @words@ - 1);
+raw[k] *= pg_get(@scale@ + word);)"));
+  if (rank)
+    w.line(holes.fill(
+        R"(#pragma unroll
+for (int r = 0; r < @rank@; ++r)
+    raw[k] = pg_fma(pg_get(@q@ + @rank@ll * word + r), p[r], raw[k]);)"));
+  w.close();
+}
+
 //===----------------------------------------------------------------------===//
 // Forward
 //===----------------------------------------------------------------------===//
@@ -203,6 +240,10 @@ void HeadKernel::emitTiles() {
   holes.set("rows", product.rowLimit());
   holes.set("peak", hasFixedPeak ? literalOf(softcap, sum) : "");
   holes.set("lowest", literalOf(-1e30, sum));
+  if (hasCodes)
+    holes.set("scale", buffers.operand(Scale));
+  if (rank)
+    holes.set("rank", rank).set("p", buffers.operand(P)).set("q", buffers.operand(Q));
   w.line(holes.fill(
       R"(// Eight lanes per row: its peak, the sum of exp(z - peak), and the target's z.
 @sum@ *const statistics = reinterpret_cast<@sum@ *>(workspace), *const picked = statistics + 2ll * @tiles@ * @rows@;)"));
@@ -211,13 +252,17 @@ void HeadKernel::emitTiles() {
       R"(const int lane8 = thread % 8, tile_row = (thread + i * kThreads) / 8, row = row0 + tile_row;
 const int target = @targets@[pg_min(row, @rows@ - 1)];
 @sum@ logit[kTileColumns / 8];)"));
+  writeCorrectionRow(w, holes);
   if (!hasFixedPeak)
     w.line(holes.fill("@sum@ peak = @lowest@;"));
   else
     w.line(holes.fill("const @sum@ peak = @peak@;"));
   w.open("#pragma unroll\nfor (int j = 0; j < kTileColumns / 8; j += 4)");
   w.line(holes.fill(
-      "const pg_vec<@sum@, 4> raw = pg_load<4>(tile + tile_row * kTilePitch + 8 * j + 4 * lane8);"));
+      hasCodes
+          ? "pg_vec<@sum@, 4> raw = pg_load<4>(tile + tile_row * kTilePitch + 8 * j + 4 * lane8);"
+          : "const pg_vec<@sum@, 4> raw = pg_load<4>(tile + tile_row * kTilePitch + 8 * j + 4 * lane8);"));
+  writeScaled(w, holes);
   w.open("#pragma unroll\nfor (int k = 0; k < 4; ++k)");
   w.line("const int column = column0 + 8 * j + 4 * lane8 + k;");
   writeCapped(w, "raw[k]", false);

@@ -65,6 +65,7 @@ ProductOperand describeOperand(KernelText &text, Value value,
   if (auto argument = dyn_cast<BlockArgument>(throughReshapes(value))) {
     operand.pointer = text.argument(argument);
     operand.alignment = text.alignment(argument);
+    operand.codes = type.getElementType().isInteger(8);
     return operand;
   }
   BlockArgument stream = StreamSearch().find(value);

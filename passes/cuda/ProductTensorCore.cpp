@@ -38,9 +38,13 @@ struct OperandTile {
   std::string firstColumn() const {
     return operand.depthInColumns ? "depth" : outer;
   }
+  /// Of eight elements, each copied at once.
   bool wholeChunks() const {
-    return operand.columns % 8 == 0 && operand.alignment % 16 == 0;
+    return operand.columns % 8 == 0 &&
+           operand.alignment % (operand.codes ? 8 : 16) == 0;
   }
+  /// Of codes that are widened where they land.
+  bool hasCodeChunks() const { return operand.codes && wholeChunks(); }
   /// Where rows that are tokens end.
   std::string tokenLimit() const {
     return operand.depthInColumns ? tokenEnd : "depth_end";
@@ -165,6 +169,8 @@ bool isStreamed(const OperandTile &t) {
   return t.operand.pointer.empty() && t.operand.stream && t.wholeChunks();
 }
 
+bool isTurned(const OperandTile &t) { return isStreamed(t) || t.hasCodeChunks(); }
+
 /// Copies (or computes) the operand's tile of the step at `depth` into a stage.
 void writeFetch(ElementEvaluator &evaluator, const OperandTile &t,
                 int64_t threads) {
@@ -172,7 +178,7 @@ void writeFetch(ElementEvaluator &evaluator, const OperandTile &t,
   Place at = openChunks(w, t, threads);
   bool direct = !t.operand.pointer.empty() && t.wholeChunks();
   if (direct || isStreamed(t))
-    w.line("pg_cp_async16(to, " +
+    w.line((t.operand.codes ? "pg_cp_async8(to, " : "pg_cp_async16(to, ") +
            (direct ? t.operand.pointer : t.operand.streamPointer) + " + " +
            std::to_string(t.operand.columns) + "ll * " + at.x + " + " + at.y +
            ", " + t.inside(at.x, at.y) + ");");
@@ -186,7 +192,10 @@ void writeTurn(ElementEvaluator &evaluator, const OperandTile &t,
                int64_t threads) {
   SourceWriter &w = evaluator.writer();
   Place at = openChunks(w, t, threads);
-  writeComputedChunk(evaluator, t, at, true);
+  if (t.hasCodeChunks())
+    w.line("pg_widen_codes(to);");
+  else
+    writeComputedChunk(evaluator, t, at, true);
   w.close();
 }
 
@@ -272,11 +281,11 @@ void writeTensorCoreSteps(ElementEvaluator &evaluator, const Product &product) {
   w.line("const int step = fetch - (kStages - 1); // multiplied now");
   w.open("if (step >= 0)");
   w.line("pg_cp_async_wait<kStages - 2>();");
-  if (isStreamed(a) || isStreamed(b)) {
+  if (isTurned(a) || isTurned(b)) {
     w.line("unsigned char *const stage = pg_shared() + step % kStages * kStageBytes;");
     w.line("const int depth = depth_begin + step * kDepth;");
     for (const OperandTile &t : {a, b})
-      if (isStreamed(t))
+      if (isTurned(t))
         writeTurn(evaluator, t, tile.threads);
   }
   w.line("pg_barrier();");

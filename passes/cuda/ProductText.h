@@ -39,6 +39,9 @@ struct ProductOperand {
   /// `columns` allows it; empty when the operand is computed.
   std::string pointer;
   int64_t alignment = 16;     ///< bytes, of the pointer
+  /// Signed bytes, which tensor cores read as bf16: copied as they are and widened
+  /// where they land.
+  bool codes = false;
   /// The IR value; null for workspace.
   mlir::Value value;
   /// A bf16 argument of the same shape from which `value` is computed: it

@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "dialect/ops/GradientBuilder.h"
+#include "passes/derive/Dequantise.h"
 #include "passes/derive/Passes.h"
 #include "passes/derive/Simplify.h"
 
@@ -71,7 +72,9 @@ Value buildSmallProduct(GradientBuilder &g, MatmulOp op, int64_t limit) {
       cube(ShapedType::kDynamic, bType.getDimSize(0), bType.getDimSize(1));
   int64_t contracted = op.getTransposeB() ? 2 : 1;
   Value left = g.broadcast(a, product, {0, contracted});
-  Value right = g.broadcast(b, product, {1, 2});
+  Value right = g.broadcast(b, product.clone(bType.getElementType()), {1, 2});
+  if (bType.getElementType() != aType.getElementType()) // codes
+    right = CastOp::create(g.builder, g.loc, product, right);
   return g.reduceSum(g.mul(left, right), {contracted});
 }
 
@@ -80,6 +83,8 @@ struct DecomposePass : impl::DecomposePassBase<DecomposePass> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    // First: it makes small products.
+    decomposeDequantise(module);
     SmallVector<Operation *> candidates;
     module.walk([&](Operation *op) {
       if (isa<RmsNormOp, CrossEntropyOp, MatmulOp>(op))

@@ -73,8 +73,19 @@ def DerivePass : Pass<"pg-derive", "::mlir::ModuleOp"> {
   let dependentDialects = ["::pg::PgDialect", "::mlir::func::FuncDialect"];
 }
 
+def ReadCodesPass : Pass<"pg-read-codes", "::mlir::ModuleOp"> {
+  let summary = "changes where weights come from: codes, scales and corrections";
+  let description = [{
+    A parameter W of rank 2 marked `pg.codes = {bits, rank}` is replaced by `W.codes`
+    (i8), `W.scale` (one for each row) and, with a rank above 0, the optional `W.left`
+    and `W.right`; its reads become `pg.dequantise`. A state that belongs to W
+    (a gradient, a moment) is an error.
+  }];
+  let dependentDialects = ["::pg::PgDialect"];
+}
+
 def DecomposePass : Pass<"pg-decompose", "::mlir::ModuleOp"> {
-  let summary = "writes norms, cross-entropy and small products in row-wise ops";
+  let summary = "writes norms, cross-entropy and small products in row-wise ops; takes dequantise apart";
   let dependentDialects = ["::pg::PgDialect"];
   let options = [Option<"smallProduct", "small-product", "int64_t", "4096",
       "largest static operand or result, in elements, of a small product">];

@@ -106,7 +106,7 @@ private:
       expect((!isa<StopGradientOp, SiteOp>(op)), op,
              "has no meaning after derivation");
     if (phase >= Decomposed)
-      expect((!isa<RmsNormOp, CrossEntropyOp>(op)), op,
+      expect((!isa<RmsNormOp, CrossEntropyOp, DequantiseOp>(op)), op,
              "is left over by decomposition");
   }
 

@@ -34,6 +34,8 @@ rt::DType dtypeOf(Type type) {
     return rt::DType::I32;
   if (type.isInteger(1))
     return rt::DType::I1;
+  if (type.isInteger(8))
+    return rt::DType::I8;
   return rt::DType::F32;
 }
 
@@ -70,6 +72,11 @@ rt::InitSpec initOf(DictionaryAttr attributes) {
           init.numbers[std::to_string(i)] = value.getValueAsDouble();
   }
   return init;
+}
+
+int64_t bitsOf(ParameterOp parameter) {
+  auto bits = parameter->getAttrOfType<IntegerAttr>(kBitsAttr);
+  return bits ? bits.getInt() : 0;
 }
 
 class Builder {
@@ -125,7 +132,8 @@ private:
           {op.getSymName().str(),
            dtypeOf(cast<ShapedType>(op.getType()).getElementType()),
            shapeOf(op.getType()), initOf(op.getInit()), op.getGroup().str(),
-           op.getQuant().str(), placeOf(op.getLoc())});
+           op.getQuant().str(), placeOf(op.getLoc()), bitsOf(op),
+           op.getOptional()});
     }
     for (auto op : module.getOps<StateOp>()) {
       stateIndex[op.getSymName()] = package.states.size();

@@ -56,6 +56,8 @@ mlir::LogicalResult derivePhase(mlir::ModuleOp module) {
                    // what keeps [N, V] out of the backward part.
                    "pg-fuse-head,"
                    "pg-derive,"
+                   // Behind it, so that every program reads weights the same way.
+                   "pg-read-codes,"
                    // The static rule of the legality audit, on what will be scored.
                    "pg-check-horizon");
 }

@@ -36,6 +36,7 @@ void fill(void *memory, DType dtype, int64_t count, double value) {
   case DType::BF16: std::fill_n(static_cast<uint16_t *>(memory), count, floatToBf16(float(value))); break;
   case DType::I32: std::fill_n(static_cast<int32_t *>(memory), count, int32_t(value)); break;
   case DType::I1: std::fill_n(static_cast<uint8_t *>(memory), count, uint8_t(value != 0)); break;
+  case DType::I8: std::fill_n(static_cast<int8_t *>(memory), count, int8_t(value)); break;
   }
 }
 
@@ -46,6 +47,7 @@ double element(const void *memory, DType dtype, int64_t i) {
   case DType::BF16: return bf16ToFloat(static_cast<const uint16_t *>(memory)[i]);
   case DType::I32: return static_cast<const int32_t *>(memory)[i];
   case DType::I1: return static_cast<const uint8_t *>(memory)[i];
+  case DType::I8: return static_cast<const int8_t *>(memory)[i];
   }
   return 0;
 }

@@ -44,6 +44,8 @@ PG_DEVICE int pg_shuffle(int x, int lane) { return __shfl_sync(0xffffffffu, x, l
 
 PG_DEVICE unsigned pg_bits(float x) { return __float_as_uint(x); }
 PG_DEVICE float pg_float(unsigned x) { return __uint_as_float(x); }
+/// Byte n of the result is byte (selector >> 4 n) % 8 of the eight of a (0 to 3) and b (4 to 7).
+PG_DEVICE unsigned pg_byte_permute(unsigned a, unsigned b, unsigned selector) { return __byte_perm(a, b, selector); }
 /// float to bf16, nearest even; NaN becomes 0x7fff.
 PG_DEVICE bf16 pg_bf16(float x) {
     bf16 r;
@@ -94,6 +96,11 @@ PG_DEVICE unsigned pg_shared_address(const void *p) { return (unsigned)__cvta_ge
 PG_DEVICE void pg_cp_async16(void *to, const void *from, bool inside) {
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(pg_shared_address(to)), "l"(from),
                  "r"(inside ? 16 : 0)
+                 : "memory");
+}
+PG_DEVICE void pg_cp_async8(void *to, const void *from, bool inside) {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(pg_shared_address(to)), "l"(from),
+                 "r"(inside ? 8 : 0)
                  : "memory");
 }
 PG_DEVICE void pg_cp_async4(void *to, const void *from, bool inside) {

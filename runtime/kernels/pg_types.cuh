@@ -24,6 +24,7 @@ PG_DEVICE float pg_widen(bf16 x) { return pg_float((unsigned)x.bits << 16); }
 PG_DEVICE float pg_widen(float x) { return x; }
 PG_DEVICE double pg_widen(double x) { return x; }
 PG_DEVICE int pg_widen(int x) { return x; }
+PG_DEVICE int pg_widen(signed char x) { return x; }
 PG_DEVICE bool pg_widen(unsigned char x) { return x != 0; }
 
 PG_DEVICE float pg_round_bf16(float x) { return pg_widen(pg_bf16(x)); }
@@ -45,6 +46,7 @@ PG_DEVICE void pg_narrow(bf16 &to, float x) { to = pg_bf16(x); }
 PG_DEVICE void pg_narrow(float &to, float x) { to = x; }
 PG_DEVICE void pg_narrow(double &to, double x) { to = x; }
 PG_DEVICE void pg_narrow(int &to, int x) { to = x; }
+PG_DEVICE void pg_narrow(signed char &to, int x) { to = (signed char)x; }
 PG_DEVICE void pg_narrow(unsigned char &to, bool x) { to = x ? 1 : 0; }
 
 /// The register type of a stored element.
@@ -53,6 +55,9 @@ template <typename T> struct pg_wide {
 };
 template <> struct pg_wide<bf16> {
     typedef float type;
+};
+template <> struct pg_wide<signed char> {
+    typedef int type;
 };
 template <> struct pg_wide<unsigned char> {
     typedef bool type;
@@ -124,6 +129,21 @@ PG_DEVICE double pg_sigmoid(double x) {
 /// Byte offset of 16-byte chunk `chunk` of row `row` in a tile whose rows have `pitch` bytes, a multiple of 128. Chunks
 /// change places inside groups of eight, so that eight rows of one chunk lie in different banks.
 PG_DEVICE int pg_swizzle(int row, int chunk, int pitch) { return row * pitch + ((chunk ^ (row & 7)) << 4); }
+
+/// Eight codes (signed bytes) at `chunk` become eight bf16 in its 16 bytes. A code plus 128 as the low byte of 2^23 is an
+/// exact float; 2^23 + 128 less, it is the code, of which the upper half of the float holds every bit.
+PG_DEVICE void pg_widen_codes(void *chunk) {
+    const pg_pack<unsigned, 2> codes = pg_read(reinterpret_cast<const pg_pack<unsigned, 2> *>(chunk));
+    pg_pack<unsigned, 4> wide;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+        const unsigned biased = codes.v[k / 2] ^ 0x80808080u, first = 0x7440u + k % 2 * 2;
+        const float low = pg_float(pg_byte_permute(biased, 0x4b000000u, first)) - 8388736.0f;
+        const float high = pg_float(pg_byte_permute(biased, 0x4b000000u, first + 1)) - 8388736.0f;
+        wide.v[k] = pg_byte_permute(pg_bits(low), pg_bits(high), 0x7632u);
+    }
+    pg_write(reinterpret_cast<pg_pack<unsigned, 4> *>(chunk), wide);
+}
 
 //--- reductions over lanes ---------------------------------------------------------------------------------------
 

@@ -123,7 +123,8 @@ int64_t dtypeBytes(DType dtype) {
   case DType::F32:
   case DType::I32: return 4;
   case DType::BF16: return 2;
-  case DType::I1: return 1;
+  case DType::I1:
+  case DType::I8: return 1;
   }
   return 0;
 }
@@ -135,6 +136,7 @@ const char *dtypeName(DType dtype) {
   case DType::BF16: return "BF16";
   case DType::I32: return "I32";
   case DType::I1: return "BOOL";
+  case DType::I8: return "I8";
   }
   return "";
 }

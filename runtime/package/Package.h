@@ -29,12 +29,12 @@ namespace pg::rt {
 
 /// Bumped on every change of layout or kernel ABI; another version is answered
 /// by "recompile" (exit 5).
-inline constexpr uint32_t kPackageVersion = 3;
+inline constexpr uint32_t kPackageVersion = 4;
 
 /// Keys an attending token is taken to have where no batch is known: the mean of rows of 1,024.
 inline constexpr int64_t kTypicalKeys = 512;
 
-enum class DType : uint8_t { F32, F64, BF16, I32, I1 };
+enum class DType : uint8_t { F32, F64, BF16, I32, I1, I8 };
 /// Bytes of one element.
 int64_t dtypeBytes(DType dtype);
 /// Safetensors spelling ("F32", ...).
@@ -55,6 +55,8 @@ struct Parameter {
   std::string group;           ///< optimizer group label
   std::string quant;           ///< quantisation group label, "" = passed through
   std::string location;        ///< YAML file:line:column
+  int64_t bits = 0;            ///< of a code, where the elements are codes (I8)
+  bool isOptional = false;     ///< keeps its initial value when a weights file lacks it
 };
 
 struct State {

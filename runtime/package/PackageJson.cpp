@@ -15,7 +15,7 @@ constexpr int64_t kMaxInt = std::numeric_limits<int64_t>::max();
 constexpr int64_t kMaxIndex = 1 << 24;
 constexpr int64_t kMaxBytes = int64_t(1) << 46;
 
-const char *const kDTypes[] = {"F32", "F64", "BF16", "I32", "BOOL"};
+const char *const kDTypes[] = {"F32", "F64", "BF16", "I32", "BOOL", "I8"};
 const char *const kBufferKinds[] = {"arena", "parameter", "state", "input", "scalar", "output"};
 const char *const kValueKinds[] = {"int", "float", "bool", "string"};
 
@@ -114,13 +114,18 @@ InitSpec readInit(JsonFields &fields, const char *key, Status &status) {
 }
 
 Json toJson(const Parameter &parameter) {
-  return {{"name", parameter.name},
-          {"dtype", dtypeName(parameter.dtype)},
-          {"shape", parameter.shape},
-          {"init", toJson(parameter.init)},
-          {"group", parameter.group},
-          {"quant", parameter.quant},
-          {"location", parameter.location}};
+  Json json = {{"name", parameter.name},
+               {"dtype", dtypeName(parameter.dtype)},
+               {"shape", parameter.shape},
+               {"init", toJson(parameter.init)},
+               {"group", parameter.group},
+               {"quant", parameter.quant},
+               {"location", parameter.location}};
+  if (parameter.bits)
+    json["bits"] = parameter.bits;
+  if (parameter.isOptional)
+    json["optional"] = true;
+  return json;
 }
 
 Parameter readParameter(JsonFields &fields, Status &status) {
@@ -132,6 +137,10 @@ Parameter readParameter(JsonFields &fields, Status &status) {
   parameter.group = fields.string("group");
   parameter.quant = fields.string("quant");
   parameter.location = fields.string("location");
+  if (fields.has("bits"))
+    parameter.bits = fields.integer("bits", 1, 8);
+  if (fields.has("optional"))
+    parameter.isOptional = fields.boolean("optional");
   return parameter;
 }
 

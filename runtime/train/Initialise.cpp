@@ -65,6 +65,7 @@ std::string parameterBytes(const std::vector<double> &values, DType dtype) {
     switch (dtype) {
     case DType::F64: static_cast<double *>(memory)[i] = values[i]; break;
     case DType::BF16: static_cast<uint16_t *>(memory)[i] = floatToBf16(float(values[i])); break;
+    case DType::I8: static_cast<int8_t *>(memory)[i] = int8_t(values[i]); break;
     default: static_cast<float *>(memory)[i] = float(values[i]); break;
     }
   return bytes;

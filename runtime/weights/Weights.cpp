@@ -2,6 +2,8 @@
 #include "runtime/weights/Weights.h"
 #include "runtime/package/PackageJson.h"
 #include "runtime/support/BFloat16.h"
+#include "runtime/train/Initialise.h"
+#include "runtime/weights/Codes.h"
 
 #include <algorithm>
 #include <cstring>
@@ -16,24 +18,75 @@ size_t byteCount(const std::vector<int64_t> &shape, DType dtype) {
   return size_t(elementCount(shape) * dtypeBytes(dtype));
 }
 
+/// One value into memory of the parameter's type.
+void put(const Parameter &parameter, void *memory, size_t i, double value) {
+  switch (parameter.dtype) {
+  case DType::F64: static_cast<double *>(memory)[i] = value; break;
+  case DType::BF16: static_cast<uint16_t *>(memory)[i] = floatToBf16(float(value)); break;
+  default: static_cast<float *>(memory)[i] = float(value); break;
+  }
+}
+
 Status store(const TensorView &tensor, const Parameter &parameter, void *memory) {
+  if (parameter.dtype == DType::I8)
+    if (Status status = checkCodes(tensor, parameter.name, parameter.bits); !status)
+      return status;
   if (tensor.dtype == dtypeName(parameter.dtype)) {
     std::memcpy(memory, tensor.bytes.data(), tensor.bytes.size());
     return Status::ok();
   }
+  if (parameter.dtype == DType::I32 || parameter.dtype == DType::I1)
+    return {Code::Internal, "parameter '" + parameter.name + "' is not a float tensor"};
   auto values = toDoubles(tensor, parameter.name);
   if (!values)
     return values.status();
-  for (size_t i = 0; i < values->size(); ++i) {
-    double value = (*values)[i];
-    switch (parameter.dtype) {
-    case DType::F32: static_cast<float *>(memory)[i] = float(value); break;
-    case DType::F64: static_cast<double *>(memory)[i] = value; break;
-    case DType::BF16: static_cast<uint16_t *>(memory)[i] = floatToBf16(float(value)); break;
-    default: return {Code::Internal, "parameter '" + parameter.name + "' is not a float tensor"};
-    }
-  }
+  for (size_t i = 0; i < values->size(); ++i)
+    put(parameter, memory, i, (*values)[i]);
   return Status::ok();
+}
+
+/// The parameter from wherever the file holds it; false in `isFound` leaves it.
+Status read(const SafetensorsFile &file, const Parameter &parameter, void *memory, bool &isFound) {
+  isFound = true;
+  if (const TensorView *tensor = file.find(parameter.name))
+    return store(*tensor, parameter, memory);
+  isFound = isStoredAsCodes(file, parameter.name);
+  if (!isFound)
+    return Status::ok();
+  auto values = dequantise(file, parameter.name, parameter.shape);
+  if (!values)
+    return values.status();
+  for (size_t i = 0; i < values->size(); ++i)
+    put(parameter, memory, i, (*values)[i]);
+  return Status::ok();
+}
+
+/// "" when the file has the parameter in a form that it can be read from.
+std::string problemOf(const SafetensorsFile &file, const Parameter &parameter) {
+  const TensorView *tensor = file.find(parameter.name);
+  std::string codes = parameter.name + ".codes";
+  if (tensor && parameter.dtype != DType::I8 && file.find(codes))
+    return "'" + parameter.name + "' is there twice, as itself and as '" + codes + "'";
+  if (!tensor && isStoredAsCodes(file, parameter.name) && parameter.dtype != DType::I8)
+    return "";
+  if (tensor && tensor->shape != parameter.shape)
+    return "'" + parameter.name + "' has shape " + shapeText(tensor->shape) + ", expected " +
+           shapeText(parameter.shape);
+  if (tensor)
+    return "";
+  size_t end = parameter.name.rfind('.');
+  std::string weight = parameter.name.substr(0, end);
+  if (parameter.isOptional) {
+    // Both factors of a correction, or neither.
+    for (const char *factor : {".left", ".right"})
+      if (weight + factor != parameter.name && !partsOf(file, weight + factor).empty())
+        return "'" + parameter.name + "' is missing beside '" + weight + factor + "'";
+    return "";
+  }
+  if (parameter.dtype == DType::I8 && file.find(weight))
+    return "'" + parameter.name + "' is missing: the file holds '" + weight +
+           "' itself, this package reads its codes (compile with quantise.weights: materialise)";
+  return "'" + parameter.name + "' is missing (expected " + shapeText(parameter.shape) + ")";
 }
 
 } // namespace
@@ -46,13 +99,10 @@ Status loadWeights(Executor &executor, const std::string &path) {
   std::set<std::string> known;
   const auto &parameters = executor.package().parameters;
   for (const Parameter &parameter : parameters) {
-    known.insert(parameter.name);
-    const TensorView *tensor = file->find(parameter.name);
-    if (!tensor)
-      problems.push_back("'" + parameter.name + "' is missing (expected " + shapeText(parameter.shape) + ")");
-    else if (tensor->shape != parameter.shape)
-      problems.push_back("'" + parameter.name + "' has shape " + shapeText(tensor->shape) + ", expected " +
-                         shapeText(parameter.shape));
+    for (std::string &part : partsOf(*file, parameter.name))
+      known.insert(std::move(part));
+    if (std::string problem = problemOf(*file, parameter); !problem.empty())
+      problems.push_back(std::move(problem));
   }
   for (const auto &[name, tensor] : file->tensors())
     if (!known.count(name) && name.rfind("state/", 0) != 0)
@@ -68,8 +118,16 @@ Status loadWeights(Executor &executor, const std::string &path) {
   std::vector<char> values;
   for (size_t i = 0; i < parameters.size(); ++i) {
     values.resize(executor.parameterBytes(i));
-    if (Status status = store(*file->find(parameters[i].name), parameters[i], values.data()); !status)
+    bool isFound = false;
+    if (Status status = read(*file, parameters[i], values.data(), isFound); !status)
       return status.with("'" + path + "'");
+    if (!isFound) { // optional
+      auto initial = initialValues(parameters[i], 0);
+      if (!initial)
+        return initial.status();
+      for (size_t k = 0; k < initial->size(); ++k)
+        put(parameters[i], values.data(), k, (*initial)[k]);
+    }
     if (Status status = executor.writeParameter(i, values.data()); !status)
       return status;
   }

@@ -7,7 +7,8 @@
 
 namespace pg::rt {
 
-/// Fills every parameter, converting to its dtype. The tensors of a checkpoint
+/// Fills every parameter, converting to its dtype; one that the file holds as codes
+/// (Codes.h) gets their values. The tensors of a checkpoint
 /// will do: its "state/..." are left out. Invalid lists all missing, unknown
 /// and mis-shaped tensors (at most 20) in one message. States that start as
 /// copies of parameters follow.

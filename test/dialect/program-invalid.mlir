@@ -5,7 +5,7 @@ pg.parameter @w : tensor<?x3xf32> {init = {kind = "zeros"}, group = "g"}
 
 // -----
 
-// expected-error@+1 {{expects f32, f64, bf16 or i32 elements (C2), got 'i1'}}
+// expected-error@+1 {{expects f32, f64, bf16, i32 or i8 elements (C2), got 'i1'}}
 pg.parameter @w : tensor<3xi1> {init = {kind = "zeros"}, group = "g"}
 
 // -----
@@ -20,8 +20,8 @@ pg.state @s : f32 {role = "gradient"}
 
 // -----
 
-// expected-error@+1 {{expects f32, f64, bf16 or i32 elements (C2), got 'i8'}}
-pg.state @s : tensor<3xi8> {role = "gradient"}
+// expected-error@+1 {{expects f32, f64, bf16, i32 or i8 elements (C2), got 'i16'}}
+pg.state @s : tensor<3xi16> {role = "gradient"}
 
 // -----
 

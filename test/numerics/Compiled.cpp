@@ -59,6 +59,8 @@ static void put(const Tensor &from, rt::DType dtype, void *to) {
       static_cast<double *>(to)[i] = from[i];
     else if (dtype == rt::DType::F32)
       static_cast<float *>(to)[i] = static_cast<float>(from[i]);
+    else if (dtype == rt::DType::I8)
+      static_cast<int8_t *>(to)[i] = static_cast<int8_t>(from[i]);
     else
       static_cast<int32_t *>(to)[i] = static_cast<int32_t>(from[i]);
 }

@@ -327,6 +327,11 @@ std::optional<Tensor> Evaluator::reduction(mlir::Operation *op) {
         return matmul(in(op, 0), in(op, 1), o.getTransposeA(),
                       o.getTransposeB());
       })
+      .Case<DequantiseOp>([&](DequantiseOp o) {
+        return dequantise(in(op, 0), in(op, 1),
+                          o.getLeft() ? matmul(in(op, 2), in(op, 3), false, false)
+                                      : Tensor(in(op, 0).shape));
+      })
       .Case<GroupedMatmulOp>([&](GroupedMatmulOp o) {
         return groupedMatmul(in(op, 0), in(op, 1), o.getTransposeW(), batch);
       })
@@ -510,7 +515,12 @@ bool Evaluator::effect(mlir::Operation *op, LogicalResult &status) {
         return true;
       })
       .Case<LinearCrossEntropyOp>([&](LinearCrossEntropyOp o) {
-        LossResult r = linearCrossEntropy(in(op, 0), in(op, 1), in(op, 2),
+        Tensor z = matmul(in(op, 0), in(op, 1), false, true);
+        if (o.getScale())
+          z = rescaled(z, value(o.getScale()),
+                       o.getP() ? matmul(value(o.getP()), value(o.getQ()), false, true)
+                                : Tensor(z.shape));
+        LossResult r = cappedCrossEntropy(z, in(op, 2),
                                           o.getSoftcap().convertToDouble());
         values[o.getNll()] = std::move(r.nll);
         values[o.getLse()] = std::move(r.lse);

@@ -425,11 +425,34 @@ static Tensor capped(const Tensor &x, const Tensor &w, double softcap) {
 LossResult reference::linearCrossEntropy(const Tensor &x, const Tensor &w,
                                          const Tensor &targets,
                                          double softcap) {
-  Tensor z = capped(x, w, softcap);
+  return cappedCrossEntropy(matmul(x, w, false, true), targets, softcap);
+}
+
+LossResult reference::cappedCrossEntropy(Tensor z, const Tensor &targets,
+                                         double softcap) {
+  if (softcap != 0)
+    for (double &value : z.data)
+      value = softcap * std::tanh(value / softcap);
   LossResult result{crossEntropy(z, targets), Tensor(targets.shape)};
   for (int64_t t = 0; t < targets.size(); ++t)
     result.lse[t] = logSumExp(&z.data[t * z.shape[1]], z.shape[1]);
   return result;
+}
+
+Tensor reference::rescaled(Tensor z, const Tensor &scale, const Tensor &add) {
+  int64_t columns = z.shape[1];
+  for (int64_t i = 0; i < z.size(); ++i)
+    z[i] = scale[i % columns] * z[i] + add[i];
+  return z;
+}
+
+Tensor reference::dequantise(const Tensor &codes, const Tensor &scale,
+                             const Tensor &add) {
+  Tensor w(codes.shape);
+  int64_t columns = codes.shape[1];
+  for (int64_t i = 0; i < w.size(); ++i)
+    w[i] = scale[i / columns] * codes[i] + add[i];
+  return w;
 }
 
 Tensor reference::linearCrossEntropyGradLogits(const Tensor &x, const Tensor &w,

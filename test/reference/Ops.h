@@ -53,6 +53,8 @@ Tensor rmsNorm(const Tensor &x, double eps);
 // Products.
 Tensor matmul(const Tensor &a, const Tensor &b, bool transposeA,
               bool transposeB);
+/// Every row of the codes times its scale, plus `add`.
+Tensor dequantise(const Tensor &codes, const Tensor &scale, const Tensor &add);
 /// Each token times w[slot], [K, M] or [M, K] transposed.
 Tensor groupedMatmul(const Tensor &x, const Tensor &w, bool transposeW,
                      const rt::Batch &batch);
@@ -88,6 +90,10 @@ struct LossResult {
 };
 LossResult linearCrossEntropy(const Tensor &x, const Tensor &w,
                               const Tensor &targets, double softcap);
+/// The same from the products themselves.
+LossResult cappedCrossEntropy(Tensor z, const Tensor &targets, double softcap);
+/// Every column of z times its scale, plus `add`.
+Tensor rescaled(Tensor z, const Tensor &scale, const Tensor &add);
 /// Gradient w.r.t. the product x w^T: [N, V].
 Tensor linearCrossEntropyGradLogits(const Tensor &x, const Tensor &w,
                                     const Tensor &targets, const Tensor &lse,

@@ -72,6 +72,8 @@ Outcome runModelCase(const Case &golden, const Environment &environment);
 Outcome runOptimizerCase(const Case &golden, const Environment &environment);
 /// Runs a case of kind "qat".
 Outcome runQatCase(const Case &golden, const Environment &environment);
+/// Runs a case of kind "quantisation": what is recorded of weights as codes.
+Outcome runQuantisationCase(const Case &golden, const Environment &environment);
 /// Runs a case of kind "calibration".
 Outcome runCalibrationCase(const Case &golden, const Environment &environment);
 /// Runs a case of kind "ttt-lora".

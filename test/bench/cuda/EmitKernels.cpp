@@ -29,6 +29,7 @@ static llvm::json::Object bufferOf(Type given, int64_t mode) {
   buffer["element"] = element.isBF16()        ? "bf16"
                       : element.isF64()       ? "f64"
                       : element.isInteger(32) ? "i32"
+                      : element.isInteger(8)  ? "i8"
                       : element.isInteger(1)  ? "i1"
                                               : "f32";
   buffer["per_token"] = isTokenTensor(type);

@@ -69,6 +69,13 @@ inline float pg_float(unsigned x) {
     std::memcpy(&r, &x, 4);
     return r;
 }
+inline unsigned pg_byte_permute(unsigned a, unsigned b, unsigned selector) {
+    const unsigned long long bytes = a | static_cast<unsigned long long>(b) << 32;
+    unsigned r = 0;
+    for (int n = 0; n < 4; ++n)
+        r |= static_cast<unsigned>(bytes >> (8 * (selector >> (4 * n) & 7u)) & 0xffu) << (8 * n);
+    return r;
+}
 inline bf16 pg_bf16(float x) {
     const unsigned bits = pg_bits(x);
     const unsigned rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
@@ -108,6 +115,9 @@ inline float pg_larger(float a, float b) { return std::fmax(a, b); }
 
 inline void pg_cp_async16(void *to, const void *from, bool inside) {
     pg_emulator->asyncCopy(to, from, 16, inside ? 16 : 0);
+}
+inline void pg_cp_async8(void *to, const void *from, bool inside) {
+    pg_emulator->asyncCopy(to, from, 8, inside ? 8 : 0);
 }
 inline void pg_cp_async4(void *to, const void *from, bool inside) {
     pg_emulator->asyncCopy(to, from, 4, inside ? 4 : 0);

@@ -179,6 +179,7 @@ static CudaRunner::Buffer bufferOf(Type given, int64_t mode) {
                    : element.isF64()    ? "f64"
                    : element.isBF16()   ? "bf16"
                    : element.isInteger(32) ? "i32"
+                   : element.isInteger(8)  ? "i8"
                                            : "i1";
   buffer.perToken = isTokenTensor(type);
   if (isChunkTensor(type))
@@ -262,6 +263,8 @@ double elementAt(const CudaRunner::Buffer &buffer, const void *data, int64_t k) 
     return static_cast<const double *>(data)[k];
   if (buffer.element == "i32")
     return static_cast<const int32_t *>(data)[k];
+  if (buffer.element == "i8")
+    return static_cast<const int8_t *>(data)[k];
   if (buffer.element == "i1")
     return static_cast<const uint8_t *>(data)[k];
   uint32_t bits = uint32_t(static_cast<const uint16_t *>(data)[k]) << 16;
@@ -286,6 +289,8 @@ void fill(const CudaRunner::Buffer &buffer, void *data, int64_t count,
       static_cast<double *>(data)[k] = x;
     else if (buffer.element == "i32")
       static_cast<int32_t *>(data)[k] = int32_t(state >> 40) % 64;
+    else if (buffer.element == "i8")
+      static_cast<int8_t *>(data)[k] = int8_t(state >> 40);
     else if (buffer.element == "i1")
       static_cast<uint8_t *>(data)[k] = (state >> 40) & 1;
     else {

@@ -42,7 +42,7 @@ public:
 
   /// A buffer of a kernel: element type, whether per token, elements.
   struct Buffer {
-    std::string element;     ///< "f32", "f64", "bf16", "i32", "i1"
+    std::string element;     ///< "f32", "f64", "bf16", "i32", "i8", "i1"
     bool perToken = false;
     int64_t grain = 0;       ///< > 0: one entry per chunk of tokens
     int64_t elements = 1;    ///< per token or chunk, or in all

@@ -144,6 +144,17 @@ TEST(CudaModelKernels, BaselineWithWholeWarpsInHalfPrecision) {
                {"row", "matmul", "attention", "head"});
 }
 
+// Every matrix as codes, the table with a correction: products, look-ups, head.
+TEST(CudaModelKernels, Pr1934ThatReadsCodes) {
+  compareModel({"pr1934", "pr1934", "bf16",
+                {"dims.D=48", "dims.H=3", "dims.G=1", "dims.V=67", "dims.L=4",
+                 "options.rope_features=4", "options.gate_width=7",
+                 "options.loop_start=1", "options.loop_end=2",
+                 "recipe.quantise.weights=fused"},
+                {}, true},
+               {"row", "matmul", "head"});
+}
+
 TEST(CudaModelKernels, AdaptersOfPr1693) {
   compareModel({"pr1693", "pr1693-adapt", "bf16",
                 {"dims.D=48", "dims.H=3", "dims.G=1", "dims.V=67", "dims.L=4",

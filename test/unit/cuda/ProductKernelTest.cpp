@@ -79,6 +79,26 @@ TEST(CudaProduct, TokensTimesWeightInBothLayouts) {
     expectEqual(text, element, {1, 150});
 }
 
+// Codes are copied as bytes and widened where they land; rows that no piece of
+// eight divides, and rows of the contraction, go element by element or across.
+TEST(CudaProduct, TokensTimesCodesInBothLayouts) {
+  std::string text;
+  for (Feature f : {Feature{200, 136}, {64, 64}, {72, 40}, {12, 33}}) {
+    text += product(f.name("rows"), matrix(-1, f.in), matrix(f.out, f.in, "i8"),
+                    matrix(-1, f.out, "$R"), "{transpose_b}", 0);
+    text += product(f.name("columns"), matrix(-1, f.in), matrix(f.in, f.out, "i8"),
+                    matrix(-1, f.out, "$R"), "", 0);
+  }
+  for (const char *element : {"bf16", "f32", "f64"})
+    expectEqual(text, element, {1, 150});
+}
+
+TEST(CudaProduct, EveryScheduleOfCodesThatAreWidenedWhereTheyLand) {
+  expectEqual(product("codes", matrix(-1, 328), matrix(136, 328, "i8"),
+                      matrix(-1, 136, "$R"), "{transpose_b}", 0),
+              "bf16", {130}, true);
+}
+
 TEST(CudaProduct, EveryScheduleOfThePipeline) {
   expectEqual(product("rows", matrix(-1, 328), matrix(136, 328),
                       matrix(-1, 136), "{transpose_b}", 0) +
@@ -227,6 +247,35 @@ TEST(CudaHead, LossAndGradientsInTiles) {
     text += headText(head);
   for (const char *element : {"bf16", "f32", "f64"})
     expectEqual(text, element, {1, 130}, false, 17, 0.5, 2 * boundOf(element));
+}
+
+/// The loss of a head whose table is codes, with a correction of some rank.
+std::string codedHeadText(const Head &head, int64_t rank) {
+  std::string x = matrix(-1, head.features), w = matrix(head.words, head.features, "i8");
+  std::string numbers = "tensor<?x$R>", words = "tensor<?xi32>";
+  std::string scale = "tensor<" + std::to_string(head.words) + "x$R>";
+  std::string p = matrix(-1, rank, "$R"), q = matrix(head.words, rank, "$R");
+  std::string name = std::to_string(head.words) + "_" + std::to_string(rank);
+  std::string types = x + ", " + w + ", " + words + ", " + scale;
+  if (rank)
+    types += ", " + p + ", " + q;
+  return "pg.kernel_def @codes_" + name +
+         " attributes {modes = array<i64: 0, 0>} {\n^bb0(%x: " + x + ", %w: " + w +
+         ", %t: " + words + ", %s: " + scale +
+         (rank ? ", %p: " + p + ", %q: " + q : "") +
+         "):\n  %n, %l = pg.linear_cross_entropy %x, %w, %t scaled %s" +
+         (rank ? " plus %p, %q" : "") + " {softcap = " +
+         std::to_string(head.softcap) + " : f64} : (" + types + ") -> (" + numbers +
+         ", " + numbers + ")\n  pg.yield %n, %l : " + numbers + ", " + numbers + "\n}\n";
+}
+
+// Numbers so small that codes of up to 128 leave logits of the softcap's size.
+TEST(CudaHead, LossOfATableOfCodesWithAndWithoutCorrection) {
+  std::string text;
+  for (const Head &head : kHeads)
+    text += codedHeadText(head, 0) + codedHeadText(head, 3);
+  for (const char *element : {"bf16", "f32", "f64"})
+    expectEqual(text, element, {1, 130}, false, 17, 0.1, 2 * boundOf(element));
 }
 
 TEST(CudaHead, LargeVocabulariesInChunks) {

@@ -29,7 +29,7 @@ struct Buffer {
   int64_t elements = 1; ///< per token, or in all
   int64_t mode = -1;    ///< -1: argument
   int64_t bytes() const {
-    return element == "f64" ? 8 : element == "bf16" ? 2 : 4;
+    return element == "f64" ? 8 : element == "bf16" ? 2 : element == "i8" ? 1 : 4;
   }
 };
 
@@ -47,6 +47,8 @@ void put(const std::string &element, void *data, int64_t k, double x) {
     static_cast<float *>(data)[k] = static_cast<float>(x);
   } else if (element == "i32") {
     static_cast<int32_t *>(data)[k] = static_cast<int32_t>(x);
+  } else if (element == "i8") {
+    static_cast<int8_t *>(data)[k] = static_cast<int8_t>(x);
   } else {
     float f = static_cast<float>(x);
     uint32_t bits;
@@ -62,6 +64,8 @@ double get(const std::string &element, const void *data, int64_t k) {
     return static_cast<const float *>(data)[k];
   if (element == "i32")
     return static_cast<const int32_t *>(data)[k];
+  if (element == "i8")
+    return static_cast<const int8_t *>(data)[k];
   uint32_t bits = uint32_t(static_cast<const uint16_t *>(data)[k]) << 16;
   float value;
   std::memcpy(&value, &bits, 4);
@@ -103,6 +107,7 @@ static Signature signatureOf(KernelDefOp def) {
     signature.buffers.push_back({e.isBF16()        ? "bf16"
                                  : e.isF64()       ? "f64"
                                  : e.isInteger(32) ? "i32"
+                                 : e.isInteger(8)  ? "i8"
                                                    : "f32",
                                  isTokenTensor(type), elementsPerToken(type),
                                  mode});
@@ -200,7 +205,8 @@ std::string TargetPair::compare(const std::string &name, const rt::Batch &batch,
     void *emulated = memory.back()->data();
     wideMemory[b].assign(state->wide ? count : 0, NAN);
     narrowMemory[b].assign(count, NAN);
-    bool isInteger = buffer.element == "i32";
+    bool isCode = buffer.element == "i8";
+    bool isInteger = buffer.element == "i32" || isCode;
     void *onCpu = state->wide && !isInteger
                       ? static_cast<void *>(wideMemory[b].data())
                       : narrowMemory[b].data();
@@ -208,11 +214,13 @@ std::string TargetPair::compare(const std::string &name, const rt::Batch &batch,
     if (buffer.mode == -1 || buffer.mode == 2) {
       auto values = noise<double>(count, b + 1);
       for (int64_t k = 0; k < count; ++k) {
-        double value = isInteger
+        // Codes take every value that eight bits have.
+        double value = isCode ? std::floor(128 * values[k])
+                       : isInteger
                            ? std::floor((values[k] + 1) / 2 * double(integerLimit))
                            : amplitude * values[k];
         put(buffer.element, emulated, k, value);
-        put(isInteger ? "i32" : state->wide ? "f64" : "f32", onCpu, k,
+        put(isInteger ? buffer.element : state->wide ? "f64" : "f32", onCpu, k,
             get(buffer.element, emulated, k));
       }
     }

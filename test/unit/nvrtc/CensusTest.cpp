@@ -20,7 +20,7 @@ namespace pg::nvrtc {
 namespace {
 
 // Forward, input gradient and weight gradient of an MLP whose activation is computed while the operand lands; attention;
-// the head; adapters.
+// the head; adapters; a product and a head that read codes.
 const char *const kKernels = R"mlir(
 pg.kernel_def @up attributes {modes = array<i64: 0>} {
   ^bb0(%x: tensor<?x512xbf16>, %w: tensor<2048x512xbf16>):
@@ -79,6 +79,22 @@ pg.kernel_def @loss_gradient attributes {modes = array<i64: 0>} {
       : (tensor<?x512xbf16>, tensor<8192x512xbf16>, tensor<?xi32>, tensor<?xf32>, tensor<?xf32>) -> tensor<?x512xf32>
     %c = pg.cast %g : tensor<?x512xf32> -> tensor<?x512xbf16>
     pg.yield %c : tensor<?x512xbf16>
+}
+pg.kernel_def @up_from_codes attributes {modes = array<i64: 0>} {
+  ^bb0(%s: tensor<2048xf32>, %x: tensor<?x512xbf16>, %w: tensor<2048x512xi8>):
+    %b = pg.broadcast %s {dims = array<i64: 1>} : tensor<2048xf32> -> tensor<?x2048xf32>
+    %y = pg.matmul %x, %w {transpose_b} : tensor<?x512xbf16>, tensor<2048x512xi8> -> tensor<?x2048xf32>
+    %z = pg.mul %y, %b : tensor<?x2048xf32>
+    %n = pg.cast %z : tensor<?x2048xf32> -> tensor<?x2048xbf16>
+    pg.yield %n : tensor<?x2048xbf16>
+}
+pg.kernel_def @loss_from_codes attributes {modes = array<i64: 0, 0>} {
+  ^bb0(%x: tensor<?x512xbf16>, %w: tensor<8192x512xi8>, %t: tensor<?xi32>, %s: tensor<8192xf32>, %p: tensor<?x4xf32>,
+       %q: tensor<8192x4xf32>):
+    %n, %l = pg.linear_cross_entropy %x, %w, %t scaled %s plus %p, %q {softcap = 30.0 : f64}
+      : (tensor<?x512xbf16>, tensor<8192x512xi8>, tensor<?xi32>, tensor<8192xf32>, tensor<?x4xf32>, tensor<8192x4xf32>)
+      -> (tensor<?xf32>, tensor<?xf32>)
+    pg.yield %n, %l : tensor<?xf32>, tensor<?xf32>
 }
 pg.kernel_def @adapter attributes {modes = array<i64: 0>} {
   ^bb0(%x: tensor<?x512xbf16>, %w: tensor<64x96x512xbf16>):
