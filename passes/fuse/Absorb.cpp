@@ -257,6 +257,15 @@ private:
       absorbed[op] = product;
   }
 
+  /// Readers of a value, reshapes looked through: those are views of memory.
+  static void collectReaders(Value value, SmallVectorImpl<Operation *> &readers) {
+    for (Operation *user : value.getUsers())
+      if (auto reshape = dyn_cast<ReshapeOp>(user))
+        collectReaders(reshape.getResult(), readers);
+      else
+        readers.push_back(user);
+  }
+
   /// Compares with a row kernel after the product: that one writes and reads
   /// the product's result once more; the epilogue leaves a value that the row
   /// kernel must load, and operands read in both places.
@@ -267,20 +276,23 @@ private:
     };
     Value open = openValues(product, taken).front();
     int64_t home = gapNumber(open.getDefiningOp());
+    auto isInGap = [&](Operation *user) {
+      return gapNumber(user) == home && !isStructured(user) &&
+             !isa<StoreOp, OutputOp>(user);
+    };
     auto readInGap = [&](Value value) {
-      return llvm::any_of(value.getUsers(), [&](Operation *user) {
-        return gapNumber(user) == home && !isStructured(user) &&
-               !isa<StoreOp, OutputOp>(user) && !taken.contains(user);
+      SmallVector<Operation *> readers;
+      collectReaders(value, readers);
+      return llvm::any_of(readers, [&](Operation *user) {
+        return isInGap(user) && !taken.contains(user);
       });
     };
     double saved = 2 * weight(product.getResult()), cost = 0;
     if (readInGap(open)) {
       cost += weight(open);
-      bool staysInGap = llvm::all_of(open.getUsers(), [&](Operation *user) {
-        return gapNumber(user) == home && !isStructured(user) &&
-               !isa<StoreOp, OutputOp>(user);
-      });
-      if (staysInGap)
+      SmallVector<Operation *> readers;
+      collectReaders(open, readers);
+      if (llvm::all_of(readers, isInGap))
         cost += weight(open);
     }
     llvm::SmallPtrSet<void *, 8> counted;

@@ -11,6 +11,7 @@
 // How codes are chosen is not checked yet.
 //
 //===----------------------------------------------------------------------===//
+#include "tools/pg-golden/ApplyProgram.h"
 #include "tools/pg-golden/Case.h"
 #include "tools/pg-golden/Compare.h"
 #include "tools/pg-golden/Process.h"
@@ -19,6 +20,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 #include <optional>
 
@@ -156,15 +158,17 @@ rt::Status QuantisationRun::check(const StoredWeight &stored, std::vector<Check>
 /// Logits W W^T, and the log-likelihood of row i + 1 after row i.
 void products(const Matrix &w, std::vector<double> &logits, std::vector<double> &nll) {
   for (int64_t i = 0; i < w.rows; ++i) {
-    double sum = 0;
     for (int64_t j = 0; j < w.rows; ++j) {
       double z = 0;
       for (int64_t k = 0; k < w.columns; ++k)
         z += w.values[size_t(i * w.columns + k)] * w.values[size_t(j * w.columns + k)];
       logits.push_back(z);
-      sum += std::exp(z);
     }
-    nll.push_back(std::log(sum) - logits[size_t(i * w.rows + (i + 1) % w.rows)]);
+    auto begin = logits.end() - w.rows;
+    double top = *std::max_element(begin, logits.end()), sum = 0;
+    for (auto z = begin; z != logits.end(); ++z)
+      sum += std::exp(*z - top);
+    nll.push_back(top + std::log(sum) - begin[(i + 1) % w.rows]);
   }
 }
 
@@ -195,8 +199,8 @@ rt::Status QuantisationRun::checkProducts(const StoredWeight &stored, const Matr
   for (const char *way : {"materialise", "fused"}) {
     std::string stem = environment.scratch + "/" + file + "-" + way;
     std::vector<std::string> compile = {
-        environment.tools + "/pgc", "compile", environment.maps + "/quantised.model.yaml",
-        "--recipe", environment.maps + "/quantised.recipe.yaml", "--programs", "score,logits",
+        environment.tools + "/pgc", "compile", environment.scratch + "/quantised.model.yaml",
+        "--recipe", environment.scratch + "/quantised.recipe.yaml", "--programs", "score,logits",
         "--precision", environment.precision, "-o", stem + ".pgx"};
     for (const std::string &set :
          {"dims.O=" + rows, "dims.I=" + std::to_string(w.columns), "batch.micro_tokens=" + rows,
@@ -233,6 +237,18 @@ rt::Status QuantisationRun::run(std::vector<Check> &checks) {
   auto weights = storedWeights();
   if (!weights)
     return weights.status();
+  // The optimizer module of the recipe is looked up beside it.
+  namespace fs = std::filesystem;
+  std::error_code error;
+  for (const char *name : {"quantised.model.yaml", "quantised.recipe.yaml"})
+    if (!error)
+      fs::copy_file(environment.maps + "/" + name, environment.scratch + "/" + name,
+                    fs::copy_options::overwrite_existing, error);
+  if (error)
+    return {rt::Code::Io, environment.scratch + ": " + error.message()};
+  std::string models = fs::absolute(environment.maps + "/../../models").lexically_normal().string();
+  if (rt::Status linked = linkModules(models, environment.scratch); !linked)
+    return linked;
   for (const StoredWeight &stored : *weights)
     if (rt::Status status = check(stored, checks); !status)
       return status.with("'" + stored.name + "'");
