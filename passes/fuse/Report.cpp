@@ -40,6 +40,8 @@ double artifactBytesOf(ParameterOp parameter) {
   if (parameter.getQuant().empty() || type.getRank() < 2 ||
       values <= kMaxPassThrough)
     return 2.0 * values;
+  if (type.getElementType().isInteger(8)) // its scales are a parameter beside it
+    return values * bitsPerWeight(parameter.getQuant()) / 8;
   // One 16-bit scale for each row.
   return values * bitsPerWeight(parameter.getQuant()) / 8 +
          2.0 * (values / type.getShape().back());

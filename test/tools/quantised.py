@@ -92,6 +92,19 @@ programs.expect(distance(bare[0], codes[0]) > 1e-3, "a correction is not felt")
 programs.expect(distance(bare[0], score(plain, f"{folder}/bare.safetensors")[0]) < 5e-5, "without corrections")
 
 
+# The CUDA text of it, run by the emulator through the real device code: the CPU's scores within rounding.
+source, emulated = f"{folder}/source.pgx", f"{folder}/emulated.pgx"
+programs.call([programs.PGC, "compile", *model[:3], "--programs", "score", *sizes, "--max-tokens", "64", "--set",
+               "recipe.quantise.weights=fused", "--target", "cpu,cuda:source", "-o", source])
+programs.call([os.path.join(programs.BUILD, "bin", "pg-emulate"), source, emulated])
+out = f"{folder}/emulated.safetensors"
+programs.call([programs.PGRUN, "score", emulated, "--weights", coded, "--tokens", tokens, "-o", out, "--device", "cuda"],
+              environment={"PG_CUDA_DRIVER": os.path.join(programs.BUILD, "test", "unit", "device",
+                                                          "PgFakeCudaDriver.so"), "FAKE_CUDA_ORDER": "9"})
+own = programs.floats(programs.read_safetensors(out)["nll"][2])
+programs.expect(0 < distance(own, codes[0]) < 5e-5, f"nll of the CUDA text is {distance(own, codes[0])} from the CPU's")
+
+
 def refused(package, source, part):
     error = programs.call([programs.PGRUN, "score", package, "--weights", source, "--tokens", tokens, "-o",
                            f"{folder}/none"], 1)[1]

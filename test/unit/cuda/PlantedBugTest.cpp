@@ -88,6 +88,23 @@ TEST(CudaPlantedBug, PipelineOfAProduct) {
        {{"rows_outside", "", " < tokens &&", " <= tokens &&"}, Seen::Always}});
 }
 
+const char *kCodes = R"mlir(
+pg.kernel_def @codes attributes {modes = array<i64: 0>} {
+  ^bb0(%a: tensor<?x200xbf16>, %b: tensor<56x200xi8>):
+    %c = pg.matmul %a, %b {transpose_b} : tensor<?x200xbf16>, tensor<56x200xi8> -> tensor<?x56xf32>
+    pg.yield %c : tensor<?x56xf32>
+}
+)mlir";
+
+TEST(CudaPlantedBug, CodesWidenedInAPipeline) {
+  PackedBatch batch(70, {}, {});
+  expectCaught(
+      kCodes, "codes", batch, 0,
+      {{{"not_widened", "", "pg_widen_codes(to);", ";"}, Seen::Always},
+       {{"widened_before_it_landed", "", "pg_cp_async_wait<kStages - 2>", "pg_cp_async_wait<kStages - 1>"}, Seen::WhenLate},
+       {{"read_before_widened", "pg_widen_codes", "pg_barrier();", "", true}, Seen::WhenGreedy}});
+}
+
 const char *kAttention = R"mlir(
 pg.kernel_def @attention attributes {modes = array<i64: 0, 0>} {
   ^bb0(%q: tensor<?x2x16xbf16>, %k: tensor<?x1x16xbf16>, %v: tensor<?x1x16xbf16>):

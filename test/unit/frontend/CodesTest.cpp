@@ -42,7 +42,7 @@ TEST_F(CodesTest, MaterialiseIsTheDefaultAndChangesNoProgram) {
 
 TEST_F(CodesTest, ErrorsNameGroupsProgramsAndRanges) {
   with("quantise: {weights: fused, groups: {embde: {bits: 7}}}\n");
-  EXPECT_HAS(diagnostics, "recipe.yaml:3:38: no parameter has the quantisation group 'embde'; did you mean 'embed'?");
+  EXPECT_HAS(diagnostics, "recipe.yaml:3:37: no parameter has the quantisation group 'embde'; did you mean 'embed'?");
   with("quantise: {weights: fused}\n");
   EXPECT_HAS(diagnostics, "recipe.yaml:3:11: 'weights: fused' needs 'groups'");
   EXPECT_HAS(diagnostics, "groups of the model: embed");
