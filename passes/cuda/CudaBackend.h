@@ -23,6 +23,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,6 +44,7 @@ struct EmittedKernel {
   int64_t workspaceFixed = 0, workspacePerToken = 0; ///< bytes
   std::string category; ///< "row", "matmul", "attention", "head", ...
   std::string source;   ///< text of its stages, without the include
+  std::optional<rt::CudaProduct> product; ///< when it is one and nothing else
 };
 
 struct EmittedSource {

@@ -27,6 +27,8 @@ public:
 
 private:
   LogicalResult describe();
+  /// Set when the kernel multiplies what lies in memory and stores nothing else.
+  std::optional<rt::CudaProduct> plainProduct();
   void emitProduct();
   /// Sums of the parts in the workspace.
   std::string place() const {
@@ -54,7 +56,59 @@ FailureOr<EmittedKernel> MatmulKernel::emit() {
   int64_t workspace =
       parts > 1 ? parts * product.rowCount * product.columnCount * product.sumBytes()
                 : 0;
-  return text.finish("matmul", workspace);
+  EmittedKernel kernel = text.finish("matmul", workspace);
+  kernel.product = plainProduct();
+  return kernel;
+}
+
+std::optional<rt::CudaProduct> MatmulKernel::plainProduct() {
+  Block &body = def.getBody().front();
+  auto yield = cast<YieldOp>(body.getTerminator());
+  constexpr int64_t kAlignment = 16; // that libraries count on
+  Type element = getElementTypeOrSelf(op.getA().getType());
+  if (!isa<FloatType>(element) ||
+      getElementTypeOrSelf(op.getB().getType()) != element ||
+      product.a.pointer.empty() || product.b.pointer.empty() ||
+      yield.getNumOperands() != 1 || product.a.alignment < kAlignment ||
+      product.b.alignment < kAlignment || text.yieldAlignment(0) < kAlignment)
+    return std::nullopt;
+  // The result as it is, or in bf16.
+  auto stored = cast<RankedTensorType>(yield.getOperand(0).getType());
+  Value value = throughReshapes(yield.getOperand(0));
+  if (auto narrow = value.getDefiningOp<CastOp>())
+    value = throughReshapes(narrow.getX());
+  bool isNarrow = stored.getElementType().isBF16();
+  bool accumulates = def.getModes()[0] == 2;
+  if (value != op.getResult() ||
+      (isNarrow ? product.element != "bf16" || accumulates
+                : memoryType(stored.getElementType()) != product.sum()))
+    return std::nullopt;
+  // Places among the buffers: arguments that are tensors, then the yield.
+  auto place = [&](Value operand) {
+    auto argument = cast<BlockArgument>(throughReshapes(operand));
+    return static_cast<uint32_t>(llvm::count_if(
+        body.getArguments().take_front(argument.getArgNumber()),
+        [](BlockArgument before) { return isa<RankedTensorType>(before.getType()); }));
+  };
+  rt::CudaProduct plain;
+  plain.a = place(op.getA());
+  plain.b = place(op.getB());
+  plain.c = static_cast<uint32_t>(llvm::count_if(body.getArgumentTypes(), [](Type type) {
+    return isa<RankedTensorType>(type);
+  }));
+  plain.transposeA = op.getTransposeA();
+  plain.transposeB = op.getTransposeB();
+  plain.accumulates = accumulates;
+  plain.operands = product.element == "bf16"     ? rt::DType::BF16
+                   : product.element == "double" ? rt::DType::F64
+                                                 : rt::DType::F32;
+  plain.result = isNarrow                      ? rt::DType::BF16
+                 : product.element == "double" ? rt::DType::F64
+                                               : rt::DType::F32;
+  plain.rows = product.rowCount;
+  plain.columns = product.columnCount;
+  plain.depth = staticDepth;
+  return plain;
 }
 
 LogicalResult MatmulKernel::describe() {

@@ -31,7 +31,9 @@ mlir::LogicalResult narrowStorage(mlir::ModuleOp module, llvm::StringRef policy)
 /// distinct kernels.
 mlir::FailureOr<int64_t> outlineKernels(mlir::ModuleOp module);
 /// Arena offsets for all launches (pg-plan-memory); returns the largest arena.
-mlir::FailureOr<int64_t> planMemory(mlir::ModuleOp module);
+/// `spreads`: within it, launches of entries without a token axis share memory as
+/// little as possible, for targets that run them side by side.
+mlir::FailureOr<int64_t> planMemory(mlir::ModuleOp module, bool spreads = false);
 /// Recomputation (pg-recompute). `beforeOutline`, when set, is what happens to
 /// the fused module (narrowStorage), so that a trial plan counts its buffers.
 /// Returns the number of cloned ops.

@@ -52,6 +52,9 @@ def OutlinePass : Pass<"pg-outline", "::mlir::ModuleOp"> {
 
 def PlanMemoryPass : Pass<"pg-plan-memory", "::mlir::ModuleOp"> {
   let summary = "arena offsets of every launch result at pg.max_tokens tokens";
+  let options = [
+    Option<"spreads", "spread", "bool", "false",
+           "entries without a token axis share memory as little as the largest arena allows">];
   let statistics = [
     Statistic<"arenaBytes", "arena-bytes", "largest arena of the module's entries">];
 }

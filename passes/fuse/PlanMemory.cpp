@@ -10,6 +10,10 @@
 //      the placed ones it overlaps in time. Three orders are tried (size; size
 //      times lifetime; launch order), the smallest arena wins, the first on a
 //      tie.
+//   4. Asked to spread, an entry without a token axis (the optimizer's update) is
+//      planned once more so that buffers are left alone for as many launches after
+//      their last reader as the largest arena has room for: chains of launches
+//      that share nothing but memory may then run side by side.
 //
 //===----------------------------------------------------------------------===//
 
@@ -19,6 +23,7 @@
 #include "llvm/ADT/STLExtras.h"
 
 #include <limits>
+#include <optional>
 
 using namespace mlir;
 
@@ -90,7 +95,27 @@ int64_t liveBytes(ArrayRef<Buffer> buffers, int64_t numLaunches) {
   return most;
 }
 
-int64_t planEntry(func::FuncOp entry, int64_t maxTokens) {
+/// Point 4: offsets within `room` bytes, or nothing when that allows no more than
+/// the tightest plan. Returns the arena.
+std::optional<int64_t> spread(MutableArrayRef<Buffer> buffers,
+                              ArrayRef<size_t> order, int64_t numLaunches,
+                              int64_t room) {
+  for (int64_t extra = numLaunches; extra > 0; extra /= 2) {
+    SmallVector<Buffer> kept(buffers);
+    for (Buffer &buffer : kept)
+      buffer.last = std::min(numLaunches, buffer.last + extra);
+    int64_t size = pack(kept, order);
+    if (size > room)
+      continue;
+    for (auto [buffer, placed] : llvm::zip(buffers, kept))
+      buffer.offset = placed.offset;
+    return size;
+  }
+  return std::nullopt;
+}
+
+/// Tight for `room` = 0.
+int64_t planEntry(func::FuncOp entry, int64_t maxTokens, int64_t room) {
   SmallVector<LaunchOp> launches(entry.getBody().front().getOps<LaunchOp>());
   llvm::DenseMap<Operation *, int64_t> index;
   for (auto [i, launch] : llvm::enumerate(launches))
@@ -132,6 +157,9 @@ int64_t planEntry(func::FuncOp entry, int64_t maxTokens) {
     }
   }
 
+  if (room > 0 && !best.empty())
+    arena = spread(best, orders[0], end, room).value_or(arena);
+
   llvm::DenseMap<Value, int64_t> offsets;
   for (const Buffer &buffer : best)
     offsets[buffer.value] = buffer.offset;
@@ -151,15 +179,26 @@ int64_t planEntry(func::FuncOp entry, int64_t maxTokens) {
 
 } // namespace
 
-FailureOr<int64_t> planMemory(ModuleOp module) {
+static bool hasTokens(func::FuncOp entry) {
+  return llvm::any_of(entry.getBody().front(), [](Operation &op) {
+    return llvm::any_of(op.getOperandTypes(), isTokenTensor) ||
+           llvm::any_of(op.getResultTypes(), isTokenTensor);
+  });
+}
+
+FailureOr<int64_t> planMemory(ModuleOp module, bool spreads) {
   int64_t largest = 0;
   for (func::FuncOp entry : entriesOf(module)) {
     if (!entry.getOps<KernelOp>().empty())
       return (*entry.getOps<KernelOp>().begin())
           .emitError("memory planning expects launches, got a kernel in place; "
                      "run pg-outline first");
-    largest = std::max(largest, planEntry(entry, maxTokensOf(module)));
+    largest = std::max(largest, planEntry(entry, maxTokensOf(module), 0));
   }
+  if (spreads)
+    for (func::FuncOp entry : entriesOf(module))
+      if (!hasTokens(entry))
+        planEntry(entry, maxTokensOf(module), largest);
   return largest;
 }
 
@@ -170,7 +209,7 @@ namespace {
 struct PlanMemoryPass : impl::PlanMemoryPassBase<PlanMemoryPass> {
   using Base::Base;
   void runOnOperation() override {
-    FailureOr<int64_t> arena = planMemory(getOperation());
+    FailureOr<int64_t> arena = planMemory(getOperation(), spreads);
     if (failed(arena))
       return signalPassFailure();
     arenaBytes = *arena;

@@ -26,7 +26,8 @@ rt::StatusOr<CudaImages> buildImages(const CudaSource &source, const CompileOpti
   };
   for (const KernelText &kernel : source.kernels) {
     unit(kernel.symbol, kernel.source);
-    code.kernels.push_back({kernel.stages, kernel.workspaceFixed, kernel.workspacePerToken, kernel.source.size()});
+    code.kernels.push_back({kernel.stages, kernel.workspaceFixed, kernel.workspacePerToken, kernel.source.size(), {},
+                            kernel.product});
   }
   unit("support", supportText());
   // The grid of a support kernel depends on its data (CudaDevice.cpp).

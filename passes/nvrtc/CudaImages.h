@@ -13,6 +13,7 @@ struct KernelText {
   std::string source;             ///< its stages, without the include
   std::vector<rt::CudaStage> stages;
   uint64_t workspaceFixed = 0, workspacePerToken = 0;
+  std::optional<rt::CudaProduct> product;
 };
 
 struct CudaSource {

@@ -161,6 +161,25 @@ private:
       kernel.keyLimit = int64_t(keys);
   }
 
+  /// Of every argument and yield; none when one is per token.
+  static std::vector<uint64_t> bufferBytes(KernelDefOp def) {
+    std::vector<uint64_t> bytes;
+    auto add = [&](Type given) {
+      auto type = dyn_cast<RankedTensorType>(given);
+      if (!type)
+        return true;
+      if (isTokenTensor(type) || isChunkTensor(type))
+        return false;
+      bytes.push_back(static_cast<uint64_t>(bytesOf(type).fixed));
+      return true;
+    };
+    Block &body = def.getBody().front();
+    if (llvm::all_of(body.getArgumentTypes(), add) &&
+        llvm::all_of(body.getTerminator()->getOperandTypes(), add))
+      return bytes;
+    return {};
+  }
+
   LogicalResult kernels() {
     for (auto def : module.getOps<KernelDefOp>()) {
       kernelIndex[def.getSymName()] = package.kernels.size();
@@ -203,6 +222,8 @@ private:
       kernel.flopsFixed = flops.fixed;
       kernel.bytesPerToken = bytes.perToken;
       kernel.bytesFixed = bytes.fixed;
+      if (package.hasCudaCode())
+        package.cuda.kernels[package.kernels.size()].bufferBytes = bufferBytes(def);
       package.kernels.push_back(std::move(kernel));
     }
     return success();

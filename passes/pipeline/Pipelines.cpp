@@ -100,7 +100,7 @@ mlir::LogicalResult runPhase(llvm::StringRef phase, mlir::ModuleOp module,
     return fusePhase(module, o);
   if (phase == "outlined")
     return mlir::success(mlir::succeeded(outlineKernels(module)));
-  return mlir::success(mlir::succeeded(planMemory(module)));
+  return mlir::success(mlir::succeeded(planMemory(module, o.spreadsStatic)));
 }
 
 } // namespace

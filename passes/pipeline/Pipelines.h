@@ -16,6 +16,7 @@ namespace pg {
 struct PipelineOptions {
   std::string precision = "f32"; ///< a precision policy
   int64_t memoryLimit = 0;       ///< arena bytes, 0 = none
+  bool spreadsStatic = false;    ///< plan entries without tokens for launches side by side
   ModuleStep prepareTarget;      ///< the target's wishes on value-level ops; may be empty
 };
 

@@ -32,7 +32,16 @@ StatusOr<std::unique_ptr<Device>> openDevice(const Package &package, const Devic
     return CpuDevice::create(package, threads);
   auto openCuda = [&]() -> StatusOr<std::unique_ptr<Device>> {
     auto driver = cuda::driver();
-    return driver ? CudaDevice::create(package, choice.index, **driver) : driver.status();
+    if (!driver)
+      return driver.status();
+    const cuda::BlasLibrary *blas = nullptr;
+    if (choice.usesBlas) {
+      auto library = cuda::blasLibrary();
+      if (!library)
+        return library.status();
+      blas = *library;
+    }
+    return CudaDevice::create(package, choice.index, **driver, blas);
   };
   auto device = openCuda();
   if (device || choice.kind == Kind::Cuda || !package.hasCpuCode() || device.status().code() != Code::Environment)

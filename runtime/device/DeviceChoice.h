@@ -11,7 +11,8 @@ namespace pg::rt {
 
 struct DeviceChoice {
   enum class Kind : uint8_t { Auto, Cpu, Cuda } kind = Kind::Cpu;
-  int index = 0; ///< CUDA device number
+  int index = 0;         ///< CUDA device number
+  bool usesBlas = false; ///< on a GPU, plain products go through cuBLASLt
 };
 
 /// "auto", "cpu", "cuda" or "cuda:N".

@@ -26,14 +26,7 @@ StatusOr<int64_t> accumulateMoments(Executor &executor, int entry, const std::ve
                                     int64_t batchTokens) {
   if (Status status = executor.resetStates("hessian"); !status)
     return status;
-  int64_t runs = 0;
-  Status status = runRows(executor, entry, rows, batchTokens, [&](size_t, size_t, int64_t, int64_t) {
-    ++runs;
-    return Status::ok();
-  });
-  if (!status)
-    return status;
-  return runs;
+  return runRows(executor, entry, rows, batchTokens);
 }
 
 Status saveMoments(const Executor &executor, const std::string &path, double factor) {

@@ -71,6 +71,13 @@ void setTokens(Executor &executor, int entry, const BatchTables &batch) {
   put("position", batch.position);
 }
 
+Status prepareBatch(Executor &executor, int entry, const BatchTables &batch) {
+  Batch view = batch.view();
+  if (view.numTokens <= executor.package().entries[size_t(entry)].maxTokens)
+    setTokens(executor, entry, batch);
+  return executor.prepare(entry, &view);
+}
+
 Status runBatch(Executor &executor, int entry, const BatchTables &batch) {
   Batch view = batch.view();
   // A batch that is too large is for run to refuse: it says how to recompile.
@@ -79,42 +86,107 @@ Status runBatch(Executor &executor, int entry, const BatchTables &batch) {
   return executor.run(entry, &view);
 }
 
-Status readOutput(const Executor &executor, int entry, const std::string &name, int64_t count, double *values) {
-  const Port *port = executor.outputPort(entry, name);
-  if (port && port->dtype == DType::F64)
-    return executor.readOutput(entry, name, values, uint64_t(count) * sizeof(double));
-  // Read into the front of the doubles' own memory, widened from the back.
-  Status status = executor.readOutput(entry, name, values, uint64_t(count) * sizeof(float));
+namespace {
+
+/// Floats at the front of the doubles' own memory, widened from the back.
+void widen(double *values, int64_t count) {
   auto *bytes = reinterpret_cast<const char *>(values);
-  for (int64_t i = count; status && i-- > 0;) {
+  for (int64_t i = count; i-- > 0;) {
     float narrow;
     std::memcpy(&narrow, bytes + i * int64_t(sizeof narrow), sizeof narrow);
     values[i] = narrow;
   }
-  return status;
 }
 
-Status runRows(Executor &executor, int entry, const std::vector<TokenRow> &rows, int64_t batchTokens,
-               const std::function<Status(size_t, size_t, int64_t, int64_t)> &done) {
+bool isDoubleOutput(const Executor &executor, int entry, const std::string &name) {
+  const Port *port = executor.outputPort(entry, name);
+  return port && port->dtype == DType::F64;
+}
+
+/// Calls `run` for batches of as many whole rows as fit.
+Status cutRows(Executor &executor, int entry, const std::vector<TokenRow> &rows, int64_t batchTokens,
+               const std::function<Status(const BatchTables &)> &run) {
   int64_t limit = executor.package().entries[size_t(entry)].maxTokens;
   if (batchTokens > 0)
     limit = std::min(limit, batchTokens);
   BatchTables batch;
   batch.reserve(limit);
-  int64_t firstToken = 0;
-  for (size_t first = 0; first < rows.size();) {
+  for (size_t next = 0; next < rows.size();) {
     batch.clear();
-    size_t end = first;
-    while (end < rows.size() && (end == first || batch.numTokens() + rows[end].size() <= limit))
-      batch.add(rows[end++]);
-    if (Status status = runBatch(executor, entry, batch); !status)
+    size_t first = next;
+    while (next < rows.size() && (next == first || batch.numTokens() + rows[next].size() <= limit))
+      batch.add(rows[next++]);
+    if (Status status = run(batch); !status)
       return status;
-    if (Status status = done(first, end - first, firstToken, batch.numTokens()); !status)
-      return status;
-    firstToken += batch.numTokens();
-    first = end;
   }
   return Status::ok();
+}
+
+} // namespace
+
+Status readOutput(const Executor &executor, int entry, const std::string &name, int64_t count, double *values) {
+  bool isDouble = isDoubleOutput(executor, entry, name);
+  Status status = executor.readOutput(entry, name, values, uint64_t(count) * (isDouble ? sizeof(double) : sizeof(float)));
+  if (status && !isDouble)
+    widen(values, count);
+  return status;
+}
+
+Status OutputRead::queue(const Executor &executor, int entry, const std::string &name, int64_t count) {
+  isDouble = isDoubleOutput(executor, entry, name);
+  elements = count;
+  auto queued = executor.queueOutput(entry, name, uint64_t(count) * (isDouble ? sizeof(double) : sizeof(float)));
+  if (queued)
+    ticket = *queued;
+  return queued.status();
+}
+
+Status OutputRead::take(const Executor &executor, double *values) const {
+  Status status =
+      executor.takeOutput(ticket, values, uint64_t(elements) * (isDouble ? sizeof(double) : sizeof(float)));
+  if (status && !isDouble)
+    widen(values, elements);
+  return status;
+}
+
+Status runRows(Executor &executor, int entry, const std::vector<TokenRow> &rows, int64_t batchTokens,
+               const std::function<Status(int64_t, std::span<const double>)> &done) {
+  // One run is queued ahead of the one whose values are taken.
+  OutputRead pending;
+  std::vector<double> nll;
+  int64_t taken = 0;
+  auto take = [&]() -> Status {
+    nll.resize(size_t(pending.count()));
+    Status status = pending.take(executor, nll.data());
+    if (status)
+      status = done(taken, nll);
+    taken += pending.count();
+    return status;
+  };
+  Status status = cutRows(executor, entry, rows, batchTokens, [&](const BatchTables &batch) -> Status {
+    OutputRead queued;
+    if (Status status = runBatch(executor, entry, batch); !status)
+      return status;
+    if (Status status = queued.queue(executor, entry, kNll, batch.numTokens()); !status)
+      return status;
+    if (pending.count() > 0)
+      if (Status status = take(); !status)
+        return status;
+    pending = queued;
+    return Status::ok();
+  });
+  return status && pending.count() > 0 ? take() : status;
+}
+
+StatusOr<int64_t> runRows(Executor &executor, int entry, const std::vector<TokenRow> &rows, int64_t batchTokens) {
+  int64_t runs = 0;
+  Status status = cutRows(executor, entry, rows, batchTokens, [&](const BatchTables &batch) {
+    ++runs;
+    return runBatch(executor, entry, batch);
+  });
+  if (!status)
+    return status;
+  return runs;
 }
 
 StatusOr<std::vector<double>> scoreRows(Executor &executor, int entry, const std::vector<TokenRow> &rows,
@@ -125,8 +197,9 @@ StatusOr<std::vector<double>> scoreRows(Executor &executor, int entry, const std
   for (const TokenRow &row : rows)
     total += row.size();
   std::vector<double> nll(static_cast<size_t>(total));
-  Status status = runRows(executor, entry, rows, batchTokens, [&](size_t, size_t, int64_t firstToken, int64_t count) {
-    return readOutput(executor, entry, kNll, count, nll.data() + firstToken);
+  Status status = runRows(executor, entry, rows, batchTokens, [&](int64_t firstToken, std::span<const double> values) {
+    std::copy(values.begin(), values.end(), nll.begin() + firstToken);
+    return Status::ok();
   });
   if (!status)
     return status;
@@ -182,14 +255,11 @@ StatusOr<double> accumulateMean(Executor &executor, int entry, const std::vector
     total += row.size();
   executor.zeroGradients();
   executor.setScalar(entry, "loss_scale", 1.0 / double(total));
-  std::vector<double> nll;
   double sum = 0;
-  Status status = runRows(executor, entry, rows, 0, [&](size_t, size_t, int64_t, int64_t count) {
-    nll.resize(size_t(count));
-    Status status = readOutput(executor, entry, kNll, count, nll.data());
+  Status status = runRows(executor, entry, rows, 0, [&](int64_t, std::span<const double> nll) {
     for (double value : nll)
       sum += value;
-    return status;
+    return Status::ok();
   });
   if (!status)
     return status;

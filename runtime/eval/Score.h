@@ -6,6 +6,7 @@
 #include "runtime/exec/Executor.h"
 
 #include <functional>
+#include <span>
 
 namespace pg::rt {
 
@@ -16,6 +17,10 @@ StatusOr<int> findRole(const Executor &executor, const std::string &role, const 
 /// Puts one batch into the entry's inputs; it must be within maxTokens.
 void setTokens(Executor &executor, int entry, const BatchTables &batch);
 
+/// Puts the batch of the next run into the entry's inputs and sends it, while
+/// earlier work may still run; then Executor::runPrepared.
+Status prepareBatch(Executor &executor, int entry, const BatchTables &batch);
+
 /// Puts one batch into the entry's inputs and runs it.
 Status runBatch(Executor &executor, int entry, const BatchTables &batch);
 
@@ -23,11 +28,30 @@ Status runBatch(Executor &executor, int entry, const BatchTables &batch);
 /// `count` elements.
 Status readOutput(const Executor &executor, int entry, const std::string &name, int64_t count, double *values);
 
+/// Values of an output on their way: the next batch may be queued before they
+/// are taken, so that the device has work while the host looks at them.
+class OutputRead {
+public:
+  /// Queues reading `count` elements of a float output as the run before leaves
+  /// it. Device::kResults may be under way.
+  Status queue(const Executor &executor, int entry, const std::string &name, int64_t count);
+  int64_t count() const { return elements; }
+  /// Waits for that run, not for later ones; count() values as doubles.
+  Status take(const Executor &executor, double *values) const;
+
+private:
+  uint64_t ticket = 0;
+  int64_t elements = 0;
+  bool isDouble = false;
+};
+
 /// Runs rows through an entry in as few runs as fit, cut at rows only. `done`
-/// is called after every run with the number of the first row, the number of
-/// rows and the number of the first token of the run.
+/// is called for every run in order with the number of the first token of the
+/// run and its NLL values, while the next run may be under way already.
 Status runRows(Executor &executor, int entry, const std::vector<TokenRow> &rows, int64_t batchTokens,
-               const std::function<Status(size_t firstRow, size_t numRows, int64_t firstToken, int64_t numTokens)> &done);
+               const std::function<Status(int64_t firstToken, std::span<const double> nll)> &done);
+/// The same for an entry without outputs; the number of runs.
+StatusOr<int64_t> runRows(Executor &executor, int entry, const std::vector<TokenRow> &rows, int64_t batchTokens);
 
 /// NLL of every target, rows one after the other. `batchTokens` limits a run
 /// (0 = the entry's maximum).

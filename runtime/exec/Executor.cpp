@@ -383,13 +383,25 @@ const void *Executor::output(int entry, const std::string &name) const {
   return hostOnly(ports[size_t(entry)].outputs[size_t(port - package_.entries[size_t(entry)].outputs.data())]);
 }
 
-Status Executor::readOutput(int index, const std::string &name, void *to, uint64_t bytes) const {
+StatusOr<const char *> Executor::outputMemory(int index, const std::string &name, uint64_t bytes) const {
   const Entry &entry = package_.entries[size_t(index)];
   const Port *port = outputPort(index, name);
   if (!port || portBytes(entry, *port) < bytes)
-    return {Code::Internal, "entry '" + entry.name + "' has no output '" + name + "' of " + std::to_string(bytes) +
-                                " bytes"};
-  return device_->read(to, ports[size_t(index)].outputs[size_t(port - entry.outputs.data())], bytes);
+    return Status(Code::Internal, "entry '" + entry.name + "' has no output '" + name + "' of " +
+                                      std::to_string(bytes) + " bytes");
+  return ports[size_t(index)].outputs[size_t(port - entry.outputs.data())];
+}
+
+Status Executor::readOutput(int index, const std::string &name, void *to, uint64_t bytes) const {
+  auto memory = outputMemory(index, name, bytes);
+  return memory ? device_->read(to, *memory, bytes) : memory.status();
+}
+
+StatusOr<uint64_t> Executor::queueOutput(int index, const std::string &name, uint64_t bytes) const {
+  auto memory = outputMemory(index, name, bytes);
+  if (!memory)
+    return memory.status();
+  return device_->queueRead(*memory, bytes);
 }
 
 void Executor::uploadsOf(size_t index, int64_t tokens) {
@@ -434,9 +446,24 @@ Status Executor::readWritten(int entry, size_t launch, const Written &written, i
   return device_->read(to, resolve(size_t(entry), buffer), uint64_t(written.count(tokens) * dtypeBytes(written.dtype)));
 }
 
+Status Executor::prepare(int index, const Batch *batch) {
+  Status status = begin(index, batch);
+  if (status)
+    status = device_->prepare(batch);
+  preparedEntry = status ? index : -1;
+  return status;
+}
+
 Status Executor::run(int index, const Batch *batch) {
-  if (Status status = begin(index, batch); !status)
+  if (Status status = prepare(index, batch); !status)
     return status;
+  return runPrepared(index, batch);
+}
+
+Status Executor::runPrepared(int index, const Batch *batch) {
+  if (preparedEntry != index)
+    return {Code::Internal, "entry '" + package_.entries[size_t(index)].name + "' was not prepared"};
+  preparedEntry = -1;
   return device_->run(size_t(index), batch, isProfiling ? profile_.get() : nullptr);
 }
 

@@ -82,6 +82,11 @@ public:
   /// Waits for the run and copies `bytes` of an output; Internal when there is
   /// none of that name or it is smaller.
   Status readOutput(int entry, const std::string &name, void *to, uint64_t bytes) const;
+  /// Queues the same copy behind the run, for takeOutput; the next run may be queued before that. The ticket is good
+  /// until Device::kResults more are given out.
+  StatusOr<uint64_t> queueOutput(int entry, const std::string &name, uint64_t bytes) const;
+  /// Waits for the copy, not for later runs.
+  Status takeOutput(uint64_t ticket, void *to, uint64_t bytes) const { return device_->finishRead(ticket, to, bytes); }
   /// Output memory after run; nullptr when there is none of that name or it is
   /// not in this process's memory.
   const void *output(int entry, const std::string &name) const;
@@ -92,6 +97,10 @@ public:
   Status run(int entry, const Batch *batch);
   /// Queues the inputs and scalars of a run, and nothing else. What run does first.
   Status begin(int entry, const Batch *batch);
+  /// run() in two parts: the inputs of the next run go up while earlier work still runs, then the launches are queued.
+  /// The batch stays as it is in between; Internal when the entry was not the last one prepared.
+  Status prepare(int entry, const Batch *batch);
+  Status runPrepared(int entry, const Batch *batch);
   /// Runs one launch after begin() and the launches before it, and waits for it.
   Status runLaunch(int entry, size_t launch, const Batch *batch);
   /// Copies what a launch has just written in one of its buffers to the host.
@@ -112,6 +121,7 @@ private:
   Status notEnoughMemory(const Status &cause) const;
   BoundEntry resolveEntry(size_t index);
   void *resolve(size_t entry, const BufferRef &buffer) const;
+  StatusOr<const char *> outputMemory(int entry, const std::string &name, uint64_t bytes) const;
   void *hostOnly(void *memory) const { return device_->isHost() ? memory : nullptr; }
   void uploadsOf(size_t entry, int64_t tokens);
 
@@ -126,6 +136,7 @@ private:
   std::unique_ptr<Profile> profile_;
   std::unique_ptr<Device> device_;
   bool isProfiling = false, isPoisoning = false;
+  int preparedEntry = -1;               ///< by prepare, until it runs
   Arena hostPorts;                      ///< inputs and scalars on their way to another memory
   char *fixed = nullptr, *arena = nullptr; ///< parameters, states, ports, scalars; values of a run
   uint64_t fixedBytes = 0, arenaBytes = 0;

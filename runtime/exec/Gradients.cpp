@@ -41,7 +41,20 @@ Gradients::Gradients(Executor &executor) : executor(executor) {
 }
 
 StatusOr<double> Gradients::norm() {
-  if (Status status = executor.device().sumSquares(spans, sums.data()); !status)
+  if (Status status = queueNorm(); !status)
+    return status;
+  return takeNorm();
+}
+
+Status Gradients::queueNorm() {
+  auto ticket = executor.device().queueSumSquares(spans);
+  if (ticket)
+    sumsTicket = *ticket;
+  return ticket.status();
+}
+
+StatusOr<double> Gradients::takeNorm() {
+  if (Status status = executor.device().finishRead(sumsTicket, sums.data(), sums.size() * sizeof(double)); !status)
     return status;
   return std::sqrt(treeSum(sums.data(), sums.size()));
 }

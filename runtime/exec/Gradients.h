@@ -18,6 +18,9 @@ public:
   void zero() { executor.zeroGradients(); }
   /// L2 norm; waits for the device.
   StatusOr<double> norm();
+  /// The same in two parts: what is queued between them does not change it.
+  Status queueNorm();
+  StatusOr<double> takeNorm();
   /// Multiplies every gradient.
   void scale(double factor);
   /// min(1, limit / (norm + 1e-6)); 1 without a limit (stack-1693 §3.3).
@@ -52,6 +55,7 @@ private:
   std::vector<FloatSpan> spans;  ///< pieces of the gradients
   std::vector<size_t> stateOf;   ///< per span
   std::vector<double> sums;
+  uint64_t sumsTicket = 0;       ///< of queueNorm
   uint64_t bytes = 0;
   std::vector<char *> levels;    ///< level l holds the sum of 2^l ranks
   std::vector<std::vector<FloatSpan>> levelSpans;

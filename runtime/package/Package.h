@@ -10,7 +10,7 @@
 // below), "spec" (resolved model and recipe text), "ir" (canonical pg IR of
 // the entries before fusion: the program's identity), "code.cpu" (ELF shared
 // object), "code.cuda.source" (prelude and kernels, readable) and one
-// "code.cuda.<arch>" per architecture (its cubins, one after the other). A
+// "code.cuda.<arch>" per architecture (its modules, one after the other). A
 // reader checks every number against the file size before it allocates, and
 // every hash before it uses a section.
 //
@@ -22,6 +22,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -183,18 +184,35 @@ struct CudaStage {
   WorkItems blocks;                 ///< gridDim.x = count(N); grain is not used
 };
 
+/// A kernel that is C = op(A) op(B), or adds it to C, and nothing else: a library
+/// may stand in for it. Matrices lie row by row; op transposes.
+struct CudaProduct {
+  uint32_t a = 0, b = 0, c = 0;     ///< into Launch::buffers
+  bool transposeA = false, transposeB = false;
+  bool accumulates = false;
+  DType operands = DType::BF16, result = DType::F32;
+  int64_t rows = 0, columns = 0, depth = 0; ///< of C, and contracted; 0 = the tokens
+
+  bool operator==(const CudaProduct &) const = default;
+};
+
 /// The device form of Package::kernels[i].
 struct CudaKernel {
   std::vector<CudaStage> stages;
   /// Device memory that every launch may scribble on: fixed + N * perToken bytes.
   uint64_t workspaceFixed = 0, workspacePerToken = 0;
   uint64_t sourceBytes = 0;         ///< length of its text in CudaCode::source
+  /// Bytes of every buffer of a launch, in order; empty when one is per token.
+  /// Launches of such kernels that share no bytes may run side by side.
+  std::vector<uint64_t> bufferBytes;
+  std::optional<CudaProduct> product;
 };
 
-/// Machine code for one architecture.
+/// Code for one architecture: machine code of a GPU ("sm_80", "sm_90a"), or PTX that the driver of any GPU of at least
+/// that capability compiles ("compute_80"; isPtx in CudaCode.h).
 struct CudaImage {
-  std::string arch;                 ///< "sm_80", "sm_90a"
-  /// One module per CudaCode::kernels, then the module of the support kernels.
+  std::string arch;
+  /// One module per CudaCode::kernels, then the module of the support kernels: a cubin, or the text of the PTX.
   std::vector<std::string> modules;
 };
 

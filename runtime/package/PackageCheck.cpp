@@ -224,6 +224,13 @@ Status checkCuda(const Package &package) {
       const CudaKernel &kernel = cuda.kernels[launch.kernel];
       if ((launch.buffers.size() + launch.scalars.size() + 7) * 8 > kMaxArgumentBytes)
         return corrupt("a launch of entry '" + entry.name + "' has more than 4,096 bytes of arguments");
+      if (!kernel.bufferBytes.empty() && kernel.bufferBytes.size() != launch.buffers.size())
+        return corrupt("a launch of entry '" + entry.name + "' has " + std::to_string(launch.buffers.size()) +
+                       " buffers, its CUDA kernel " + std::to_string(kernel.bufferBytes.size()));
+      if (const auto &product = kernel.product)
+        if (std::max({product->a, product->b, product->c}) >= launch.buffers.size() ||
+            (entry.maxTokens == 0 && (product->rows == 0 || product->depth == 0)))
+          return corrupt("a product of entry '" + entry.name + "' names buffers or a token axis that are not there");
       if (__int128(kernel.workspacePerToken) * entry.maxTokens + kernel.workspaceFixed > kMaxBytes)
         return corrupt("entry '" + entry.name + "' needs a workspace of more than 2^46 bytes");
       for (const CudaStage &stage : kernel.stages) {

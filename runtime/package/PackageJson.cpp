@@ -361,11 +361,45 @@ CudaStage readStage(JsonFields &fields) {
   return stage;
 }
 
+Json toJson(const CudaProduct &product) {
+  return {{"a", product.a},
+          {"b", product.b},
+          {"c", product.c},
+          {"transpose_a", product.transposeA},
+          {"transpose_b", product.transposeB},
+          {"accumulates", product.accumulates},
+          {"operands", dtypeName(product.operands)},
+          {"result", dtypeName(product.result)},
+          {"rows", product.rows},
+          {"columns", product.columns},
+          {"depth", product.depth}};
+}
+
+CudaProduct readProduct(JsonFields &fields) {
+  CudaProduct product;
+  product.a = uint32_t(fields.integer("a", 0, std::numeric_limits<uint32_t>::max()));
+  product.b = uint32_t(fields.integer("b", 0, std::numeric_limits<uint32_t>::max()));
+  product.c = uint32_t(fields.integer("c", 0, std::numeric_limits<uint32_t>::max()));
+  product.transposeA = fields.boolean("transpose_a");
+  product.transposeB = fields.boolean("transpose_b");
+  product.accumulates = fields.boolean("accumulates");
+  product.operands = readEnum<DType>(fields, "operands", kDTypes);
+  product.result = readEnum<DType>(fields, "result", kDTypes);
+  product.rows = fields.integer("rows", 0, kMaxInt);
+  product.columns = fields.integer("columns", 1, kMaxInt);
+  product.depth = fields.integer("depth", 0, kMaxInt);
+  return product;
+}
+
 Json toJson(const CudaKernel &kernel) {
-  return {{"stages", listToJson(kernel.stages)},
-          {"workspace_fixed", kernel.workspaceFixed},
-          {"workspace_per_token", kernel.workspacePerToken},
-          {"source_bytes", kernel.sourceBytes}};
+  Json json = {{"stages", listToJson(kernel.stages)},
+               {"workspace_fixed", kernel.workspaceFixed},
+               {"workspace_per_token", kernel.workspacePerToken},
+               {"source_bytes", kernel.sourceBytes},
+               {"buffer_bytes", kernel.bufferBytes}};
+  if (kernel.product)
+    json["product"] = toJson(*kernel.product);
+  return json;
 }
 
 CudaKernel readCudaKernel(JsonFields &fields, Status &status) {
@@ -374,6 +408,17 @@ CudaKernel readCudaKernel(JsonFields &fields, Status &status) {
   kernel.workspaceFixed = uint64_t(fields.integer("workspace_fixed", 0, kMaxBytes));
   kernel.workspacePerToken = uint64_t(fields.integer("workspace_per_token", 0, kMaxBytes));
   kernel.sourceBytes = uint64_t(fields.integer("source_bytes", 0, kMaxBytes));
+  for (const Json &bytes : fields.array("buffer_bytes")) {
+    if (!bytes.is_number_unsigned() || bytes.get<uint64_t>() > uint64_t(kMaxBytes)) {
+      fields.fail("'buffer_bytes' holds " + bytes.dump() + ", expected a size");
+      break;
+    }
+    kernel.bufferBytes.push_back(bytes.get<uint64_t>());
+  }
+  if (fields.has("product")) {
+    JsonFields product(fields.object("product"), fields.path("product"), status);
+    kernel.product = readProduct(product);
+  }
   return kernel;
 }
 

@@ -3,9 +3,62 @@
 #include "runtime/eval/Score.h"
 #include "runtime/exec/NotFinite.h"
 
+#include <array>
 #include <cmath>
+#include <utility>
 
 namespace pg::rt {
+namespace {
+
+/// NLL summed over calls, spans and ranks, each in order. The device is one call ahead: it runs the next while the
+/// values of the last are added.
+class LossSum {
+public:
+  LossSum(const Executor &executor, int entry, std::vector<double> &nll) : executor(executor), entry(entry), nll(nll) {}
+
+  /// After a call was queued: its values are on their way.
+  Status queue(bool endsSpan, bool endsRank) {
+    Call &call = calls[(first + waiting++) % calls.size()] = {{}, endsSpan, endsRank};
+    return call.values.queue(executor, entry, "nll", int64_t(nll.size()));
+  }
+  /// Adds the values of all calls but the last one.
+  Status takeEarlier() { return take(1); }
+  StatusOr<double> total() {
+    if (Status status = take(0); !status)
+      return status;
+    return ranks;
+  }
+
+private:
+  struct Call {
+    OutputRead values;
+    bool endsSpan = false, endsRank = false;
+  };
+
+  Status take(size_t left) {
+    for (; waiting > left; --waiting, first = (first + 1) % calls.size()) {
+      const Call &call = calls[first];
+      if (Status status = call.values.take(executor, nll.data()); !status)
+        return status;
+      for (double value : nll)
+        span += value;
+      if (call.endsSpan)
+        rank += std::exchange(span, 0);
+      if (call.endsRank)
+        ranks += std::exchange(rank, 0);
+    }
+    return Status::ok();
+  }
+
+  const Executor &executor;
+  int entry;
+  std::vector<double> &nll;
+  std::array<Call, 2> calls;        ///< a ring: the one that is taken, the one that runs
+  size_t first = 0, waiting = 0;
+  double span = 0, rank = 0, ranks = 0;
+};
+
+} // namespace
 
 StatusOr<StepShape> StepShape::from(const Recipe &recipe) {
   StepShape shape;
@@ -138,56 +191,65 @@ void Step::fillBatch(const int32_t *tokens) {
     batch.addSpan(tokens + at, shape.rowLength, shape.bosId, shape.maxSegment);
 }
 
-StatusOr<double> Step::accumulateSpan(int entry, const int32_t *span) {
-  double sum = 0;
-  for (int64_t at = 0; at < shape.rankTokens; at += shape.microTokens) {
-    fillBatch(span + at);
-    if (Status status = runBatch(executor, entry, batch); !status)
-      return status;
-    if (Status status = readOutput(executor, entry, "nll", shape.microTokens, nll.data()); !status)
-      return status;
-    for (double value : nll)
-      sum += value;
-  }
-  return sum;
-}
-
 StatusOr<Step::Result> Step::accumulate(int phase, const StepTokens &tokens, const StepMoment &moment) {
   int entry = entries[size_t(phase)];
   Result result;
+  LossSum loss(executor, entry, nll);
   // Per rank the loss is the rank's own mean, as its process would see it.
   double share = clipsPerRank ? double(shape.ranks) : 1;
   lossScale = share / double(shape.stepTokens());
   for (size_t i = 0; i < phaseRules[size_t(phase)].size(); ++i)
     executor.setScalar(entry, i, valueOf(phaseRules[size_t(phase)][i], moment));
-  for (int64_t rank = 0; rank < shape.ranks; ++rank) {
-    gradients.zero();
-    double sum = 0;
-    for (int64_t take = 0; take < shape.accumulation; ++take) {
-      auto part = accumulateSpan(entry, tokens.spans.data() + (take * shape.ranks + rank) * (shape.rankTokens + 1));
-      if (!part)
-        return part.status();
-      sum += *part;
-    }
-    result.loss += sum;
-    if (clipsPerRank) {
-      auto norm = gradients.norm();
+  // One call after the other; the next one's tokens go up before anybody waits.
+  int64_t callsOfSpan = shape.rankTokens / shape.microTokens, callsOfRank = callsOfSpan * shape.accumulation;
+  int64_t calls = callsOfRank * shape.ranks;
+  auto prepareCall = [&](int64_t call) {
+    int64_t rank = call / callsOfRank, take = call % callsOfRank / callsOfSpan;
+    const int32_t *span = tokens.spans.data() + (take * shape.ranks + rank) * (shape.rankTokens + 1);
+    fillBatch(span + call % callsOfSpan * shape.microTokens);
+    return prepareBatch(executor, entry, batch);
+  };
+  if (Status status = prepareCall(0); !status)
+    return status;
+  for (int64_t call = 0; call < calls; ++call) {
+    bool beginsRank = call % callsOfRank == 0, endsRank = (call + 1) % callsOfRank == 0;
+    if (beginsRank)
+      gradients.zero();
+    Batch view = batch.view();
+    if (Status status = executor.runPrepared(entry, &view); !status)
+      return status;
+    Status status = loss.queue((call + 1) % callsOfSpan == 0, endsRank);
+    bool clips = endsRank && clipsPerRank;
+    if (status && clips)
+      status = gradients.queueNorm();
+    if (status && call + 1 < calls)
+      status = prepareCall(call + 1);
+    if (status)
+      status = loss.takeEarlier();
+    if (!status)
+      return status;
+    if (clips) {
+      auto norm = gradients.takeNorm();
       if (!norm)
         return norm.status();
       result.norm += *norm / double(shape.ranks);
       gradients.scale(Gradients::clipFactor(*norm, clipNorm) / double(shape.ranks));
     }
-    gradients.addRank();
+    if (endsRank)
+      gradients.addRank();
   }
   gradients.total();
-  result.loss /= double(shape.stepTokens());
-  if (clipsPerRank)
-    return result;
-  auto norm = gradients.norm();
-  if (!norm)
-    return norm.status();
-  result.norm = *norm;
-  gradients.scale(Gradients::clipFactor(result.norm, clipNorm));
+  if (!clipsPerRank) {
+    auto norm = gradients.norm();
+    if (!norm)
+      return norm.status();
+    result.norm = *norm;
+    gradients.scale(Gradients::clipFactor(result.norm, clipNorm));
+  }
+  auto sum = loss.total();
+  if (!sum)
+    return sum.status();
+  result.loss = *sum / double(shape.stepTokens());
   return result;
 }
 

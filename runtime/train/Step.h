@@ -64,7 +64,6 @@ private:
   };
   StatusOr<std::vector<ScalarRule>> rulesOf(int entry) const;
   double valueOf(const ScalarRule &rule, const StepMoment &moment) const;
-  StatusOr<double> accumulateSpan(int entry, const int32_t *span);
   void fillBatch(const int32_t *tokens);
 
   Executor &executor;
@@ -83,7 +82,7 @@ private:
   double quantiseFrom = 0, quantiseBelow = 0; ///< qat.start_fraction, qat.lr_below
   int64_t warmupSteps = 0;
   BatchTables batch;
-  std::vector<double> nll;
+  std::vector<double> nll;           ///< of one call
 };
 
 } // namespace pg::rt

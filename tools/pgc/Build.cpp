@@ -161,6 +161,7 @@ int buildProgram(Session &session, const BuildOptions &options, Build &build) {
     pipeline.precision = precision.getValue().str();
   pipeline.memoryLimit = options.memoryLimit;
   pipeline.prepareTarget = prepareForCpu;
+  pipeline.spreadsStatic = targets->cuda;
   std::string last =
       llvm::is_contained(pipelinePhases(), options.stopAfter) ? options.stopAfter : "planned";
   int dumped = kOk;

@@ -21,7 +21,7 @@ nvrtc::CudaSource sourceOf(cuda::EmittedSource &emitted) {
   source.prelude = cuda::preludeText().str();
   for (cuda::EmittedKernel &kernel : emitted.kernels) {
     nvrtc::KernelText text{kernel.symbol, std::move(kernel.source), {}, uint64_t(kernel.workspaceFixed),
-                           uint64_t(kernel.workspacePerToken)};
+                           uint64_t(kernel.workspacePerToken), kernel.product};
     for (const cuda::Stage &stage : kernel.stages)
       text.stages.push_back({stage.symbol, stage.threads, uint64_t(stage.sharedBytes), stage.blocks});
     source.kernels.push_back(std::move(text));

@@ -14,6 +14,8 @@ void CommonOptions::add(CLI::App &app) {
       ->check([](const std::string &text) {
         return parseDeviceChoice(text) ? std::string() : "'" + text + "' is no device, expected auto, cpu, cuda or cuda:N";
       });
+  app.add_option("--cublaslt", cublaslt, "off or on: on a GPU, plain products go through NVIDIA's library (other last bits)")
+      ->check(CLI::IsMember({"off", "on"}));
   app.add_flag("--profile", profile, "time per kernel and category, on stderr");
   app.add_flag("--poison", poison, "fill the arena with NaN before every run (finds compiler faults)");
 }
@@ -25,6 +27,7 @@ StatusOr<std::unique_ptr<Executor>> CommonOptions::open() const {
   ExecutorOptions options;
   options.threads = threads;
   options.device = *parseDeviceChoice(device);
+  options.device.usesBlas = cublaslt == "on";
   options.profile = profile;
   options.poison = poison;
   auto executor = Executor::create(std::move(*read), options);

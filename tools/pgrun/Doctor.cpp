@@ -126,7 +126,7 @@ std::vector<Finding> lookAtLibraries() {
                 auto f = reinterpret_cast<size_t (*)()>(::dlsym(handle, "cublasLtGetVersion"));
                 return f ? std::to_string(f()) : std::string("unknown version");
               },
-              "optional"),
+              "optional, for products with --cublaslt on"),
       library("NCCL", toolkitNames({"libnccl.so.2"}),
               [](void *handle) {
                 int version = 0;

@@ -39,7 +39,7 @@ VerbFn addDoctor(CLI::App &app);
 /// Options every verb that runs code shares.
 struct CommonOptions {
   std::string package;
-  std::string device = "auto";
+  std::string device = "auto", cublaslt = "off";
   int threads = 0;
   bool profile = false;
   bool poison = false;

@@ -74,6 +74,19 @@ Status CpuDevice::read(void *to, const void *from, uint64_t bytes) {
   return Status::ok();
 }
 
+StatusOr<uint64_t> CpuDevice::queueRead(const void *from, uint64_t bytes) {
+  std::vector<char> &result = results[nextResult % kResults];
+  result.assign(static_cast<const char *>(from), static_cast<const char *>(from) + bytes);
+  return nextResult++;
+}
+
+Status CpuDevice::finishRead(uint64_t ticket, void *to, uint64_t bytes) {
+  if (ticket >= nextResult || nextResult - ticket > kResults)
+    return {Code::Internal, "a result was asked for after " + std::to_string(kResults) + " later ones had been queued"};
+  std::memcpy(to, results[ticket % kResults].data(), bytes);
+  return Status::ok();
+}
+
 Status CpuDevice::copy(void *to, const void *from, uint64_t bytes) {
   std::memcpy(to, from, bytes);
   return Status::ok();
@@ -159,7 +172,10 @@ void CpuDevice::launch(size_t index, size_t i, const Batch *batch, const std::at
       &call);
 }
 
-Status CpuDevice::sumSquares(const std::vector<FloatSpan> &pieces, double *sums) {
+StatusOr<uint64_t> CpuDevice::queueSumSquares(const std::vector<FloatSpan> &pieces) {
+  std::vector<char> &result = results[nextResult % kResults];
+  result.resize(pieces.size() * sizeof(double));
+  auto *sums = reinterpret_cast<double *>(result.data());
   threads.parallelFor(int64_t(pieces.size()), kPiecesAtOnce, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const FloatSpan &piece = pieces[size_t(i)];
@@ -167,7 +183,7 @@ Status CpuDevice::sumSquares(const std::vector<FloatSpan> &pieces, double *sums)
                                : sumOfSquares(static_cast<const float *>(piece.memory), piece.count);
     }
   });
-  return Status::ok();
+  return nextResult++;
 }
 
 Status CpuDevice::scale(const std::vector<FloatSpan> &pieces, double factor) {

@@ -23,13 +23,16 @@ public:
   StatusOr<char *> allocate(uint64_t bytes) override;
   Status upload(const std::vector<Upload> &uploads) override;
   Status read(void *to, const void *from, uint64_t bytes) override;
+  StatusOr<uint64_t> queueRead(const void *from, uint64_t bytes) override;
+  Status finishRead(uint64_t ticket, void *to, uint64_t bytes) override;
   Status copy(void *to, const void *from, uint64_t bytes) override;
   Status fill(void *memory, uint8_t byte, uint64_t bytes) override;
   Status bind(std::vector<BoundEntry> entries) override;
   Status run(size_t entry, const Batch *batch, Profile *profile) override;
+  Status prepare(const Batch *) override { return Status::ok(); }
   Status runLaunch(size_t entry, size_t launch, const Batch *batch) override;
   Status synchronize() override { return Status::ok(); }
-  Status sumSquares(const std::vector<FloatSpan> &pieces, double *sums) override;
+  StatusOr<uint64_t> queueSumSquares(const std::vector<FloatSpan> &pieces) override;
   Status scale(const std::vector<FloatSpan> &pieces, double factor) override;
   Status add(const std::vector<FloatSpan> &pieces, const std::vector<FloatSpan> &others) override;
 
@@ -46,6 +49,8 @@ private:
   std::vector<BoundEntry> entries;
   char *scratch = nullptr;
   uint64_t scratchStride = 0;
+  std::vector<char> results[kResults]; ///< of the last tickets
+  uint64_t nextResult = 0;
 };
 
 } // namespace pg::rt

@@ -39,7 +39,7 @@ inline constexpr Result kSuccess = 0, kOutOfMemory = 2, kStubLibrary = 34, kDriv
 /// Device and function attributes that are asked for.
 inline constexpr int kMultiprocessors = 16, kMajor = 75, kMinor = 76, kMaxSharedPerBlock = 97;
 inline constexpr int kFunctionDynamicShared = 8;
-inline constexpr unsigned kStreamNonBlocking = 1, kCaptureThreadLocal = 1;
+inline constexpr unsigned kStreamNonBlocking = 1, kCaptureThreadLocal = 1, kEventWithoutTiming = 2;
 
 /// X(member, name without suffix, API version whose ABI is meant, parameters)
 #define PG_CUDA_DRIVER(X)                                                                                              \
@@ -65,6 +65,7 @@ inline constexpr unsigned kStreamNonBlocking = 1, kCaptureThreadLocal = 1;
   X(streamCreate, "cuStreamCreate", 2000, (Stream * stream, unsigned flags))                                           \
   X(streamDestroy, "cuStreamDestroy", 4000, (Stream stream))                                                           \
   X(streamSynchronize, "cuStreamSynchronize", 2000, (Stream stream))                                                   \
+  X(streamWaitEvent, "cuStreamWaitEvent", 3020, (Stream stream, Event event, unsigned flags))                          \
   X(streamBeginCapture, "cuStreamBeginCapture", 10010, (Stream stream, unsigned mode))                                 \
   X(streamEndCapture, "cuStreamEndCapture", 10000, (Stream stream, Graph *graph))                                      \
   X(graphInstantiate, "cuGraphInstantiateWithFlags", 11040, (GraphExec * executable, Graph graph, unsigned long long flags)) \

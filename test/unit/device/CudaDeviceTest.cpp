@@ -4,6 +4,7 @@
 #include "runtime/train/Initialise.h"
 
 #include <algorithm>
+#include <sys/wait.h>
 
 namespace pg::rt {
 namespace {
@@ -19,13 +20,15 @@ BatchTables batchOf(int tokens) {
   return batch;
 }
 
-/// The journal of one run, without copies.
+/// The journal of one run, without copies and their waits.
 Lines runJournal(Executor &executor, const std::string &entry, int tokens) {
   journal();
   EXPECT_TRUE(runBatch(executor, executor.findEntry(entry), batchOf(tokens)).isOk());
   Lines lines = journal();
   lines.erase(std::remove_if(lines.begin(), lines.end(),
-                             [](const std::string &line) { return line.rfind("copy", 0) == 0; }),
+                             [](const std::string &line) {
+                               return line.rfind("copy", 0) == 0 || line.rfind("stream", 0) == 0;
+                             }),
               lines.end());
   return lines;
 }
@@ -48,8 +51,10 @@ TEST(CudaDevice, InputsScalarsAndTablesGoUpOncePerRun) {
   journal();
   ASSERT_TRUE(runBatch(*executor, executor->findEntry("accumulate@plain"), batchOf(5)).isOk());
   Lines lines = journal();
-  EXPECT_EQ(std::count(lines.begin(), lines.end(), "copy to device 20"), 3 + 5); // three inputs, five tables
-  EXPECT_EQ(std::count(lines.begin(), lines.end(), "copy to device 8"), 1);      // loss_scale
+  // All in one copy from the host, each piece at a multiple of 256 bytes; the last one is a table.
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), "copy to device 2068 on stream 1"), 1);
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), "copy inside 20"), 3 + 5); // three inputs, five tables
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), "copy inside 8"), 1);      // loss_scale
   EXPECT_EQ(lines.back(), "launch fake_gradient 1x32");
 }
 
@@ -185,6 +190,24 @@ TEST(CudaDevice, PtxIsCompiledByTheDriverWhereNoMachineCodeFits) {
   EXPECT_EQ((*device)->describe(), "Fake GPU 0 (cuda:0, compute_80)");
 }
 
+TEST(CudaDevice, TheDoctorSaysOnWhichCodeAPackageRuns) {
+  std::string path = ::testing::TempDir() + "ptx-doctor.pgx", report = path + ".txt";
+  ASSERT_TRUE(writePackage(packageWithPtx("sm_80"), path).isOk());
+  auto doctor = [&](const std::string &capability, int code) {
+    std::string command = "PG_CUDA_DRIVER='" FAKE_CUDA_DRIVER "' FAKE_CUDA_CAPABILITY=" + capability + " '" PGRUN
+                          "' doctor '" + path + "' --device cuda > '" + report + "' 2>&1";
+    int status = std::system(command.c_str());
+    EXPECT_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, code) << capability;
+    return slurp(report);
+  };
+  for (auto [capability, code, part] :
+       {std::tuple("120", 0, "package on the GPU runs, from PTX that the driver compiles at the first start"),
+        {"75", 3, "the GPU is sm_75, the package holds code for sm_80, sm_90a, compute_80"}}) {
+    std::string said = doctor(capability, code);
+    EXPECT_NE(said.find(part), std::string::npos) << part << "\n" << said;
+  }
+}
+
 TEST(CudaDevice, PtxThatTheDriverRefusesIsExplained) {
   Environment capability("FAKE_CUDA_CAPABILITY", "120");
   Status status = createWith(packageWithPtx("sm_130"));
@@ -223,7 +246,8 @@ TEST(CudaDevice, WaitingAfterEveryLaunchNamesTheKernel) {
 TEST(CudaDevice, EveryDriverFailureIsAStatus) {
   for (const char *call : {"cuMemAlloc:2:2", "cuMemHostAlloc:1:2", "cuMemcpyHtoDAsync:1:1", "cuMemcpyDtoHAsync:1:1",
                            "cuLaunchKernel:1:701", "cuGraphInstantiateWithFlags:1:2", "cuGraphLaunch:1:700",
-                           "cuModuleLoadData:3:209", "cuModuleGetFunction:2:500"}) {
+                           "cuModuleLoadData:3:209", "cuModuleGetFunction:2:500", "cuStreamCreate:2:2",
+                           "cuStreamWaitEvent:1:700", "cuEventSynchronize:1:700"}) {
     resetCalls();
     Environment fail("FAKE_CUDA_FAIL", call);
     auto work = [&]() -> Status {

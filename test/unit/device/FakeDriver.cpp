@@ -5,13 +5,18 @@
 // shared object: of emulated kernels (test/emulator: compileKernels), of plain
 // functions `fake_grid_NAME` that run a whole grid, or bytes that are no library,
 // whose launches are only recorded. Queued work runs as late as the interface
-// allows: when somebody waits. So a caller that reuses memory too early computes
-// rubbish.
+// allows: when somebody waits, and no further than to what is waited for. So a
+// caller that reuses memory too early computes rubbish. A stream may be made eager
+// instead: its work runs as early as the events it waits for allow.
 //
 // Set through the environment, read at every call: FAKE_CUDA_INIT (result of
 // cuInit), _VERSION, _DEVICES, _CAPABILITY ("90"), _MEMORY (bytes), _FAIL
 // ("cuLaunchKernel:3:700": the third call from now on gives 700), _ORDER (0 to 4:
-// the emulator's orders of threads; 5 to 9: the same with late copies).
+// the emulator's orders of threads; 5 to 9: the same with late copies), _EAGER (the
+// eager stream, counted from 0 since its context was opened), _SKIP
+// ("cuStreamWaitEvent:1": waits of stream 1 succeed and do nothing;
+// "cuEventSynchronize:1": the host's waits for events of stream 1; "a wait in a
+// capture:2": those of stream 2 while a graph is made).
 //
 //===----------------------------------------------------------------------===//
 #include "test/emulator/Emulator.h"
@@ -26,6 +31,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -46,22 +52,48 @@ struct FakeFunction {
   const unsigned *sizes = nullptr;
 };
 using Work = std::function<void()>;
-struct FakeGraph {
-  std::vector<Work> nodes;
+/// A node comes after others, by number.
+struct FakeNode {
+  Work work;
+  std::vector<size_t> after;
 };
+struct FakeGraph {
+  std::vector<FakeNode> nodes;
+};
+struct FakeStream;
+/// A graph in the making, by the stream that began and those that joined it.
+struct FakeCapture {
+  FakeGraph graph;
+  FakeStream *origin;
+  std::set<FakeStream *> streams;
+};
+/// Done is the number of the last record that the stream has come to. In a
+/// capture it stands for the nodes before it instead.
 struct FakeEvent {
-  bool done = true;
+  FakeStream *stream = nullptr;
+  int64_t recorded = 0, done = 0;
+  FakeCapture *capture = nullptr;
+  std::vector<size_t> nodes;
+};
+/// Something to do, or an event to wait for.
+struct Queued {
+  Work work;
+  FakeEvent *event = nullptr;
+  int64_t record = 0;
 };
 struct FakeStream {
-  std::deque<Work> queue;
-  bool capturing = false;
-  FakeGraph captured;
+  int number = 0;
+  std::deque<Queued> queue;
+  FakeCapture *capture = nullptr;
+  std::vector<size_t> latest; ///< nodes that its next one comes after
 };
 
 std::vector<std::string> journal;
 std::map<std::string, std::unique_ptr<FakeFunction>> functions;
 std::map<uintptr_t, size_t> memory;
-std::map<void *, FakeStream *> eventStreams;
+std::set<FakeStream *> streams;
+std::set<FakeEvent *> events;
+int nextStream = 0;
 size_t usedBytes = 0;
 std::map<std::string, int> calls;
 bool isBroken = false;
@@ -93,18 +125,48 @@ int failure(const char *name) {
 
 void note(const std::string &line) { journal.push_back(line); }
 
-void enqueue(FakeStream *stream, Work work) {
-  if (stream->capturing)
-    stream->captured.nodes.push_back(std::move(work));
+void runUntil(FakeEvent *event, int64_t record);
+void runNext(FakeStream *stream) {
+  Queued next = std::move(stream->queue.front());
+  stream->queue.pop_front();
+  if (next.event)
+    runUntil(next.event, next.record);
   else
-    stream->queue.push_back(std::move(work));
+    next.work();
+}
+void runUntil(FakeEvent *event, int64_t record) {
+  while (event->done < record && !event->stream->queue.empty())
+    runNext(event->stream);
 }
 void drain(FakeStream *stream) {
-  while (!stream->queue.empty()) {
-    Work work = std::move(stream->queue.front());
-    stream->queue.pop_front();
-    work();
+  while (!stream->queue.empty())
+    runNext(stream);
+}
+/// What an eager stream can do without anybody's help.
+void runEager() {
+  int eager = numberOf("FAKE_CUDA_EAGER", -1);
+  for (FakeStream *stream : streams)
+    while (stream->number == eager && !stream->queue.empty() &&
+           (!stream->queue.front().event || stream->queue.front().event->done >= stream->queue.front().record))
+      runNext(stream);
+}
+void enqueue(FakeStream *stream, Work work) {
+  if (stream->capture) {
+    std::vector<FakeNode> &nodes = stream->capture->graph.nodes;
+    nodes.push_back({std::move(work), stream->latest});
+    stream->latest = {nodes.size() - 1};
+    return;
   }
+  stream->queue.push_back({std::move(work)});
+  runEager();
+}
+/// Whether FAKE_CUDA_SKIP names this call for this stream.
+bool isSkipped(const char *name, const FakeStream *stream) {
+  const char *text = std::getenv("FAKE_CUDA_SKIP");
+  return text && stream && name + (":" + std::to_string(stream->number)) == text;
+}
+std::string onStream(const FakeStream *stream) {
+  return stream->number ? " on stream " + std::to_string(stream->number) : "";
 }
 
 int getErrorName(int result, const char **text) {
@@ -138,6 +200,7 @@ int deviceTotalMem(size_t *bytes, int) {
 }
 int primaryContextRetain(void **context, int) {
   static int object;
+  nextStream = 0;
   *context = &object;
   return 0;
 }
@@ -189,7 +252,7 @@ int copyToDevice(unsigned long long to, const void *from, size_t bytes, FakeStre
   FAIL_IF_PLANTED("cuMemcpyHtoDAsync");
   if (!isDevice(to, bytes))
     return 1;
-  note("copy to device " + std::to_string(bytes));
+  note("copy to device " + std::to_string(bytes) + onStream(stream));
   enqueue(stream, [=] { std::memcpy(reinterpret_cast<void *>(uintptr_t(to)), from, bytes); });
   return 0;
 }
@@ -204,7 +267,7 @@ int copyToHost(void *to, unsigned long long from, size_t bytes, FakeStream *stre
 int copyInside(unsigned long long to, unsigned long long from, size_t bytes, FakeStream *stream) {
   if (!isDevice(from, bytes) || !isDevice(to, bytes))
     return 1;
-  note("copy inside " + std::to_string(bytes));
+  note("copy inside " + std::to_string(bytes) + onStream(stream));
   enqueue(stream, [=] {
     std::memcpy(reinterpret_cast<void *>(uintptr_t(to)), reinterpret_cast<void *>(uintptr_t(from)), bytes);
   });
@@ -218,11 +281,37 @@ int fill(unsigned long long to, unsigned char byte, size_t bytes, FakeStream *st
   return 0;
 }
 int streamCreate(FakeStream **stream, unsigned) {
+  FAIL_IF_PLANTED("cuStreamCreate");
   *stream = new FakeStream;
+  (*stream)->number = nextStream++;
+  streams.insert(*stream);
   return 0;
 }
 int streamDestroy(FakeStream *stream) {
+  drain(stream);
+  streams.erase(stream);
   delete stream;
+  return 0;
+}
+int streamWaitEvent(FakeStream *stream, FakeEvent *event, unsigned) {
+  FAIL_IF_PLANTED("cuStreamWaitEvent");
+  if (event->capture) {
+    if (stream->capture && isSkipped("a wait in a capture", stream))
+      return 0;
+    if (stream->capture && stream->capture != event->capture)
+      return 900;
+    stream->capture = event->capture;
+    event->capture->streams.insert(stream);
+    stream->latest.insert(stream->latest.end(), event->nodes.begin(), event->nodes.end());
+    return 0;
+  }
+  if (stream->capture)
+    return 900; // an event from outside
+  if (event->recorded == 0 || isSkipped("cuStreamWaitEvent", stream))
+    return 0;
+  note("stream " + std::to_string(stream->number) + " waits for stream " + std::to_string(event->stream->number));
+  stream->queue.push_back({{}, event, event->recorded});
+  runEager();
   return 0;
 }
 int streamSynchronize(FakeStream *stream) {
@@ -232,15 +321,35 @@ int streamSynchronize(FakeStream *stream) {
 }
 int streamBeginCapture(FakeStream *stream, unsigned) {
   note("begin capture");
-  stream->capturing = true;
-  stream->captured.nodes.clear();
+  stream->capture = new FakeCapture{{}, stream, {stream}};
+  stream->latest.clear();
   return 0;
 }
 int streamEndCapture(FakeStream *stream, FakeGraph **graph) {
-  stream->capturing = false;
-  *graph = new FakeGraph(std::move(stream->captured));
-  note("end capture " + std::to_string((*graph)->nodes.size()));
-  return 0;
+  FakeCapture *capture = stream->capture;
+  // Whatever was captured must come before the end of the stream that began.
+  std::set<size_t> reached;
+  std::vector<size_t> open = stream->latest;
+  while (!open.empty()) {
+    size_t node = open.back();
+    open.pop_back();
+    if (reached.insert(node).second)
+      for (size_t before : capture->graph.nodes[node].after)
+        open.push_back(before);
+  }
+  bool isJoined = reached.size() == capture->graph.nodes.size();
+  note("end capture " + std::to_string(capture->graph.nodes.size()) +
+       (capture->streams.size() > 1 ? " of " + std::to_string(capture->streams.size()) + " streams" : ""));
+  *graph = isJoined ? new FakeGraph(std::move(capture->graph)) : nullptr;
+  for (FakeEvent *event : events)
+    if (event->capture == capture)
+      event->capture = nullptr;
+  for (FakeStream *joined : capture->streams) {
+    joined->capture = nullptr;
+    joined->latest.clear();
+  }
+  delete capture;
+  return isJoined ? 0 : 904;
 }
 int graphInstantiate(FakeGraph **executable, FakeGraph *graph, unsigned long long) {
   FAIL_IF_PLANTED("cuGraphInstantiateWithFlags");
@@ -250,8 +359,26 @@ int graphInstantiate(FakeGraph **executable, FakeGraph *graph, unsigned long lon
 int graphLaunch(FakeGraph *graph, FakeStream *stream) {
   FAIL_IF_PLANTED("cuGraphLaunch");
   note("graph launch " + std::to_string(graph->nodes.size()));
-  for (const Work &node : graph->nodes)
-    enqueue(stream, node);
+  // Of the nodes that may run, always the last one: what has no order comes in
+  // another one than it was launched in.
+  std::vector<size_t> missing(graph->nodes.size());
+  std::vector<std::vector<size_t>> followers(graph->nodes.size());
+  std::set<size_t> ready;
+  for (size_t i = 0; i < graph->nodes.size(); ++i) {
+    missing[i] = graph->nodes[i].after.size();
+    for (size_t before : graph->nodes[i].after)
+      followers[before].push_back(i);
+    if (missing[i] == 0)
+      ready.insert(i);
+  }
+  while (!ready.empty()) {
+    size_t next = *ready.rbegin();
+    ready.erase(next);
+    enqueue(stream, graph->nodes[next].work);
+    for (size_t follower : followers[next])
+      if (--missing[follower] == 0)
+        ready.insert(follower);
+  }
   return 0;
 }
 int graphDestroy(FakeGraph *graph) {
@@ -264,22 +391,29 @@ int graphExecDestroy(FakeGraph *graph) {
 }
 int eventCreate(FakeEvent **event, unsigned) {
   *event = new FakeEvent;
+  events.insert(*event);
   return 0;
 }
 int eventDestroy(FakeEvent *event) {
+  events.erase(event);
   delete event;
   return 0;
 }
 int eventRecord(FakeEvent *event, FakeStream *stream) {
-  eventStreams[event] = stream;
-  event->done = false;
-  enqueue(stream, [event] { event->done = true; });
+  event->stream = stream;
+  event->capture = stream->capture;
+  event->nodes = stream->latest;
+  if (stream->capture)
+    return 0;
+  int64_t record = ++event->recorded;
+  enqueue(stream, [event, record] { event->done = record; });
   return 0;
 }
 int eventSynchronize(FakeEvent *event) {
-  if (!event->done)
-    drain(eventStreams[event]);
-  return 0;
+  FAIL_IF_PLANTED("cuEventSynchronize");
+  if (!isSkipped("cuEventSynchronize", event->stream))
+    runUntil(event, event->recorded);
+  return isBroken ? 700 : 0;
 }
 int eventElapsedTime(float *milliseconds, FakeEvent *, FakeEvent *) {
   *milliseconds = 0.5f;
@@ -425,6 +559,7 @@ const std::pair<const char *, void *> kTable[] = {
     ENTRY("cuStreamCreate", streamCreate),
     ENTRY("cuStreamDestroy", streamDestroy),
     ENTRY("cuStreamSynchronize", streamSynchronize),
+    ENTRY("cuStreamWaitEvent", streamWaitEvent),
     ENTRY("cuStreamBeginCapture", streamBeginCapture),
     ENTRY("cuStreamEndCapture", streamEndCapture),
     ENTRY("cuGraphInstantiateWithFlags", graphInstantiate),
@@ -462,6 +597,11 @@ int cuGetProcAddress_v2(const char *name, void **function, int, unsigned long lo
   return *function ? 0 : 500;
 }
 
+/// For other fake libraries: a line in the journal, work on a stream.
+void fakeNote(const char *line) { note(line); }
+void fakeEnqueue(void *stream, void (*run)(void *), void *argument) {
+  enqueue(static_cast<FakeStream *>(stream), [=] { run(argument); });
+}
 /// The journal since the last call, one line per event.
 const char *fakeJournal() {
   static std::string text;
