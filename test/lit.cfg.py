@@ -17,6 +17,8 @@ config.environment["PYTHONPATH"] = os.path.join(config.test_source_root, "tools"
 config.environment["PYTHONDONTWRITEBYTECODE"] = "1"
 config.environment["PG_SOURCE"] = config.pg_source_dir
 config.environment["PG_BUILD"] = config.pg_binary_dir
+# Tests of one run share compiled kernels, and leave those of the user alone.
+config.environment["PG_CACHE_DIR"] = os.environ.get("PG_CACHE_DIR", os.path.join(config.pg_binary_dir, "kernel-cache"))
 config.substitutions.append(("%python", sys.executable))
 config.substitutions.append(("%models", os.path.join(config.pg_source_dir, "models")))
 config.substitutions.append(("%inputs", os.path.join(config.pg_source_dir, "test", "inputs")))

@@ -36,6 +36,7 @@ struct Job {
   std::string object;
   EmittedKernel kernel;
   std::vector<std::string> shared; ///< shared functions that it calls
+  bool cached = false;
   std::string error; ///< empty when compiled
 };
 
@@ -46,7 +47,8 @@ void loadDialects(MLIRContext &context) {
                       scf::SCFDialect, vector::VectorDialect>();
 }
 
-void compileJob(Job &job, MLIRContext &context, const Target &target) {
+void compileJob(Job &job, MLIRContext &context, const Target &target,
+                const Cache &cache) {
   std::string messages;
   ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
     if (!messages.empty())
@@ -71,15 +73,17 @@ void compileJob(Job &job, MLIRContext &context, const Target &target) {
   if (failed(lowerToLLVM(*module)))
     return fail("lowering failed");
   job.shared = sharedFunctionsOf(*module);
-  rt::StatusOr<std::string> object = compileObject(*module, target);
+  rt::StatusOr<ObjectCode> object = compileObject(*module, target, cache);
   if (!object)
     return fail(object.status().message());
-  job.object = std::move(*object);
+  job.object = std::move(object->bytes);
+  job.cached = object->cached;
 }
 
 /// One object with these functions, or the reason why not.
-rt::StatusOr<std::string> compileShared(const std::set<std::string> &symbols,
-                                        const Target &target) {
+rt::StatusOr<ObjectCode> compileShared(const std::set<std::string> &symbols,
+                                       const Target &target,
+                                       const Cache &cache) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   loadDialects(context);
   OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(&context)));
@@ -88,13 +92,13 @@ rt::StatusOr<std::string> compileShared(const std::set<std::string> &symbols,
       return rt::Status(rt::Code::Internal, "no shared function " + symbol);
   if (failed(lowerToLLVM(*module)))
     return rt::Status(rt::Code::Internal, "lowering of shared functions failed");
-  return compileObject(*module, target);
+  return compileObject(*module, target, cache);
 }
 
 } // namespace
 
 FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
-                               int jobCount) {
+                               int jobCount, const Cache &cache) {
   std::vector<KernelDefOp> defs(outlined.getOps<KernelDefOp>().begin(),
                                 outlined.getOps<KernelDefOp>().end());
   std::vector<Job> jobs(defs.size());
@@ -108,7 +112,7 @@ FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
     MLIRContext context(MLIRContext::Threading::DISABLED);
     loadDialects(context);
     for (size_t index = next++; index < jobs.size(); index = next++)
-      compileJob(jobs[index], context, target);
+      compileJob(jobs[index], context, target, cache);
   };
   std::vector<std::thread> threads;
   for (int k = 1; k < std::min<int>(jobCount, jobs.size()); ++k)
@@ -127,16 +131,17 @@ FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
       complete = false;
     }
     code.kernels[def.getSymName().str()] = job.kernel;
+    code.cached += job.cached;
     objects.push_back(std::move(job.object));
     shared.insert(job.shared.begin(), job.shared.end());
   }
   if (!complete)
     return failure();
   if (!shared.empty()) {
-    rt::StatusOr<std::string> object = compileShared(shared, target);
+    rt::StatusOr<ObjectCode> object = compileShared(shared, target, cache);
     if (!object)
       return outlined.emitError() << object.status().message();
-    objects.push_back(std::move(*object));
+    objects.push_back(std::move(object->bytes));
   }
   rt::StatusOr<std::string> elf = linkShared(objects, target);
   if (!elf)

@@ -7,6 +7,7 @@
 #ifndef PG_PASSES_CPU_CPUBACKEND_H
 #define PG_PASSES_CPU_CPUBACKEND_H
 
+#include "passes/cache/Cache.h"
 #include "runtime/package/Package.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -44,21 +45,29 @@ struct EmittedKernel {
 struct EmittedCode {
   std::string elf;                              ///< shared object
   std::map<std::string, EmittedKernel> kernels; ///< by symbol
+  size_t cached = 0; ///< kernels whose object came from the cache
 };
 
 /// Compiles every kernel_def of the module, each to an object of its own, on
-/// `jobs` threads; the bytes do not depend on `jobs`.
+/// `jobs` threads. The bytes depend neither on `jobs` nor on what `cache` holds.
 mlir::FailureOr<EmittedCode> emitCpu(mlir::ModuleOp outlined,
-                                     const Target &target, int jobs);
+                                     const Target &target, int jobs,
+                                     const Cache &cache);
 
 //===--- steps of emitCpu, for the passes and tests --------------------------===//
 
 /// Lowers the functions of emitted kernels (scf, arith, math, vector, llvm) to
 /// the LLVM dialect.
 mlir::LogicalResult lowerToLLVM(mlir::ModuleOp module);
+/// Machine code of a module.
+struct ObjectCode {
+  std::string bytes; ///< ELF object
+  bool cached = false;
+};
 /// Object code of a lowered module, or the reason why not.
-rt::StatusOr<std::string> compileObject(mlir::ModuleOp lowered,
-                                        const Target &target);
+rt::StatusOr<ObjectCode> compileObject(mlir::ModuleOp lowered,
+                                       const Target &target,
+                                       const Cache &cache);
 /// Links objects into a shared object whose only dependency is libm.
 rt::StatusOr<std::string> linkShared(const std::vector<std::string> &objects,
                                      const Target &target);

@@ -1,5 +1,4 @@
-//===- EmitObject.cpp - LLVM dialect to object code to a shared object
-//--------===//
+//===- EmitObject.cpp - LLVM dialect to object code to a shared object ---------===//
 #include "passes/cpu/CpuBackend.h"
 
 #include "mlir/IR/BuiltinDialect.h"
@@ -8,6 +7,8 @@
 #include "mlir/Target/LLVMIR/Export.h"
 
 #include "llvm/ADT/SmallString.h"
+#include "llvm/Bitcode/BitcodeWriter.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/TargetRegistry.h"
@@ -156,10 +157,19 @@ Status runLinker(const std::string &linker, std::vector<std::string> arguments,
                     (output && !output->empty() ? "\n" + *output : ""));
 }
 
+/// Everything that decides the object: the module, the machine, LLVM, and what
+/// this file makes of them (PG_EMIT_OBJECT_HASH, the hash of its text).
+std::string cacheKeyOf(const llvm::Module &module, const Target &target) {
+  std::string bitcode;
+  llvm::raw_string_ostream out(bitcode);
+  llvm::WriteBitcodeToFile(module, out);
+  return Cache::keyOf({"llvm", LLVM_VERSION_STRING, PG_EMIT_OBJECT_HASH, kTriple, target.cpu, target.llvmFeatures,
+                       std::to_string(target.vectorBytes), bitcode});
+}
+
 } // namespace
 
-StatusOr<std::string> compileObject(mlir::ModuleOp lowered,
-                                    const Target &target) {
+StatusOr<ObjectCode> compileObject(mlir::ModuleOp lowered, const Target &target, const Cache &cache) {
   mlir::registerBuiltinDialectTranslation(*lowered.getContext());
   mlir::registerLLVMDialectTranslation(*lowered.getContext());
   auto machine = makeTargetMachine(target);
@@ -180,6 +190,12 @@ StatusOr<std::string> compileObject(mlir::ModuleOp lowered,
     function.addFnAttr("prefer-vector-width", width);
     function.addFnAttr(llvm::Attribute::NoUnwind);
   }
+  std::string key;
+  if (cache.isOn()) {
+    key = cacheKeyOf(*module, target);
+    if (auto known = cache.find(key); known && known->size() == 1)
+      return ObjectCode{std::move(known->front()), true};
+  }
   optimise(*module, tm);
 
   llvm::SmallVector<char, 0> bytes;
@@ -189,7 +205,10 @@ StatusOr<std::string> compileObject(mlir::ModuleOp lowered,
                              llvm::CodeGenFileType::ObjectFile))
     return Status(Code::Internal, "LLVM cannot write objects for this target");
   codegen.run(*module);
-  return std::string(bytes.data(), bytes.size());
+  ObjectCode object{std::string(bytes.data(), bytes.size())};
+  if (cache.isOn())
+    cache.put(key, {object.bytes});
+  return object;
 }
 
 StatusOr<std::string> linkShared(const std::vector<std::string> &objects,
@@ -212,12 +231,12 @@ StatusOr<std::string> linkShared(const std::vector<std::string> &objects,
   context.loadDialect<mlir::BuiltinDialect>();
   mlir::OwningOpRef<mlir::ModuleOp> empty(
       mlir::ModuleOp::create(mlir::UnknownLoc::get(&context)));
-  StatusOr<std::string> nothing = compileObject(*empty, target);
+  StatusOr<ObjectCode> nothing = compileObject(*empty, target, Cache(""));
   if (!nothing)
     return nothing.status();
   std::string emptyPath = directory.file("empty.o");
   std::string importLibrary = directory.file("libm.so.6");
-  if (Status status = writeFile(emptyPath, *nothing); !status)
+  if (Status status = writeFile(emptyPath, nothing->bytes); !status)
     return status;
   if (Status status = runLinker(
           *linker, {"-shared", "-soname", "libm.so.6", "-o", importLibrary, emptyPath},

@@ -1,8 +1,6 @@
 //===- CompileKernels.cpp - many kernels for many architectures, in parallel ===//
 #include "passes/nvrtc/CompileKernels.h"
 
-#include "passes/nvrtc/Cache.h"
-
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
@@ -17,7 +15,21 @@ std::vector<std::string> optionsFor(const std::string &arch) {
   return {"--gpu-architecture=" + arch, "--std=c++20", "-default-device", "--ptxas-options=-v"};
 }
 
+std::optional<Output> cached(const Cache &cache, const std::string &key) {
+  std::optional<std::vector<std::string>> known = cache.find(key);
+  if (!known || known->size() != 3)
+    return std::nullopt;
+  return Output{std::move((*known)[0]), std::move((*known)[1]), std::move((*known)[2])};
+}
+
 } // namespace
+
+std::string cacheKeyOf(const Source &source, const std::vector<std::string> &options,
+                       const std::string &compilerVersion) {
+  std::vector<std::string> inputs = {"nvrtc", compilerVersion, source.headerName, source.headerText, source.text};
+  inputs.insert(inputs.end(), options.begin(), options.end());
+  return Cache::keyOf(inputs);
+}
 
 bool isArchName(const std::string &text) {
   if (text.size() < 5 || text.size() > 7 || text.compare(0, 3, "sm_") != 0)
@@ -31,7 +43,6 @@ bool isArchName(const std::string &text) {
 rt::StatusOr<std::vector<std::vector<CompiledKernel>>> compileKernels(const Library &library,
                                                                       const std::vector<Source> &sources,
                                                                       const CompileOptions &options) {
-  Cache cache(options.cacheFolder);
   std::vector<std::vector<CompiledKernel>> compiled(options.archs.size(), std::vector<CompiledKernel>(sources.size()));
   size_t total = options.archs.size() * sources.size();
   std::vector<rt::Status> problems(total);
@@ -40,9 +51,9 @@ rt::StatusOr<std::vector<std::vector<CompiledKernel>>> compileKernels(const Libr
     size_t arch = job / sources.size(), index = job % sources.size();
     const Source &source = sources[index];
     std::vector<std::string> list = optionsFor(options.archs[arch]);
-    std::string key = Cache::keyOf(source, list, library.version());
+    std::string key = cacheKeyOf(source, list, library.version());
     CompiledKernel &result = compiled[arch][index];
-    if (std::optional<Output> known = cache.find(key)) {
+    if (std::optional<Output> known = cached(options.cache, key)) {
       result.output = std::move(*known);
       result.fromCache = true;
     } else {
@@ -52,7 +63,7 @@ rt::StatusOr<std::vector<std::vector<CompiledKernel>>> compileKernels(const Libr
         return;
       }
       result.output = std::move(*output);
-      cache.put(key, result.output);
+      options.cache.put(key, {result.output.cubin, result.output.ptx, result.output.log});
     }
     result.resources = resourcesOf(result.output.log);
     bool mayUseLocal = !options.spillsAreErrors || source.text.find(kLocalMemoryMark) != std::string::npos;

@@ -2,6 +2,7 @@
 #ifndef PG_PASSES_NVRTC_COMPILEKERNELS_H
 #define PG_PASSES_NVRTC_COMPILEKERNELS_H
 
+#include "passes/cache/Cache.h"
 #include "passes/nvrtc/CompileLog.h"
 #include "passes/nvrtc/Nvrtc.h"
 
@@ -10,7 +11,7 @@ namespace pg::nvrtc {
 struct CompileOptions {
   std::vector<std::string> archs;   ///< "sm_80", "sm_90a"
   int jobs = 1;                     ///< threads
-  std::string cacheFolder;          ///< "" = none
+  Cache cache{""};
   bool spillsAreErrors = true;
 };
 
@@ -27,6 +28,11 @@ struct CompiledKernel {
 rt::StatusOr<std::vector<std::vector<CompiledKernel>>> compileKernels(const Library &library,
                                                                       const std::vector<Source> &sources,
                                                                       const CompileOptions &options);
+
+/// Where passes/cache keeps the output of a source: everything that decides it,
+/// but not its name, which is for messages.
+std::string cacheKeyOf(const Source &source, const std::vector<std::string> &options,
+                       const std::string &compilerVersion);
 
 /// Checks "sm_80" or "sm_90a"; the library decides whether it knows it.
 bool isArchName(const std::string &text);

@@ -13,7 +13,7 @@ field() { python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); print(eva
 for model in baseline pr1693; do
   printf '\n## %s\n\n' "$model"
   recipe=models/recipes/$model-adamw.recipe.yaml
-  "$bin/pgc" compile "models/$model.model.yaml" --recipe "$recipe" -o "$work/$model.pgx" --timing 2>"$work/timing"
+  "$bin/pgc" compile "models/$model.model.yaml" --recipe "$recipe" -o "$work/$model.pgx" --no-cache --timing 2>"$work/timing"
   printf 'Compile, share by phase:\n\n```\n'; cat "$work/timing"; printf '```\n\n'
   phase=$([ "$model" = baseline ] && echo main || echo plain)
   printf '| program | row | threads | tokens/s relative to one thread | GFLOP/s | matmul | attention | head | row-wise | first run / median | resident / planned |\n|---|---|---|---|---|---|---|---|---|---|---|\n'

@@ -19,7 +19,7 @@ for system in baseline pr0761 pr1232 pr1693 pr1855 pr1934; do
   sets=()
   for value in "${small[@]}"; do sets+=(--set "recipe.$value"); done
   begin=$(date +%s.%N)
-  "$bin/pgc" compile "$model" --recipe "$recipe" "${sets[@]}" --max-tokens 1024 -o "$work/$system.pgx" 2>"$work/errors" || { cat "$work/errors" >&2; exit 1; }
+  "$bin/pgc" compile "$model" --recipe "$recipe" "${sets[@]}" --no-cache --max-tokens 1024 -o "$work/$system.pgx" 2>"$work/errors" || { cat "$work/errors" >&2; exit 1; }
   seconds=$(python3 -c "print(f'{$(date +%s.%N) - $begin:.1f} s')")
   "$bin/pgrun" train "$work/$system.pgx" --data "$work/data" --run "$work/$system" -q >/dev/null
   step=$(python3 -c '

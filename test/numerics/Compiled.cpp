@@ -32,7 +32,7 @@ numerics::compilePackage(mlir::ModuleOp module, const std::string &precision) {
   PackageParts parts;
   parts.target = cpu::hostTarget();
   mlir::FailureOr<cpu::EmittedCode> code =
-      cpu::emitCpu(module, parts.target, /*jobs=*/2);
+      cpu::emitCpu(module, parts.target, /*jobs=*/2, Cache(Cache::defaultFolder()));
   if (mlir::failed(code))
     return failed("code generation failed");
   parts.code = std::move(*code);

@@ -1,5 +1,5 @@
 # RUN: %python %s %t
-"""The same model gives the same bytes: from another directory, by an absolute path, with other job counts."""
+"""The same model gives the same bytes: from another directory, by an absolute path, with other job counts, without the cache."""
 import os
 
 import programs
@@ -12,7 +12,7 @@ def compile_again(name, jobs, is_relative):
     if is_relative:
         arguments = [os.path.relpath(item, folder) if item.startswith(programs.MODELS) else item for item in arguments]
     output = os.path.join(folder, f"{name}-{jobs}.pgx")
-    programs.call([programs.PGC, "compile", *arguments, "--jobs", str(jobs), "-o", output], cwd=folder)
+    programs.call([programs.PGC, "compile", *arguments, "--jobs", str(jobs), "--no-cache", "-o", output], cwd=folder)
     programs.same(programs.package(name), output, "packages")
 
 

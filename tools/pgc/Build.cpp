@@ -186,14 +186,22 @@ int lowerProgram(const BuildOptions &options, Build &build) {
   rt::StatusOr<Targets> targets = parseTargets(options.target);
   if (!targets)
     return fail(kUsage, targets.status().message());
+  Cache cache(options.noCache ? "" : Cache::defaultFolder());
   if (targets->cpu) {
-    mlir::FailureOr<cpu::EmittedCode> code = cpu::emitCpu(*build.module, *targets->cpu, jobs);
+    mlir::FailureOr<cpu::EmittedCode> code = cpu::emitCpu(*build.module, *targets->cpu, jobs, cache);
     if (mlir::failed(code))
       return kInternal;
+    build.compiled += code->kernels.size();
+    build.cached += code->cached;
     build.parts.code = std::move(*code);
     build.times.emplace_back("lowered", watch.lap());
   }
-  return targets->cuda ? lowerCuda(options.cuda, targets->cudaArchs, jobs, build) : kOk;
+  if (targets->cuda)
+    if (int code = lowerCuda(options.cuda, targets->cudaArchs, jobs, cache, build))
+      return code;
+  if (build.cached < build.compiled)
+    cache.trim();
+  return kOk;
 }
 
 } // namespace pg::tool

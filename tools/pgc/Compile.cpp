@@ -17,14 +17,16 @@ struct CompileOptions : BuildOptions {
   std::vector<std::string> emit;
 };
 
-void printTimes(const PhaseTimes &times) {
+void printTimes(const Build &build) {
   double total = 0;
-  for (const auto &[phase, seconds] : times)
+  for (const auto &[phase, seconds] : build.times)
     total += seconds;
-  for (const auto &[phase, seconds] : times)
+  for (const auto &[phase, seconds] : build.times)
     llvm::errs() << llvm::format("  %-12s %7.3f s  %5.1f %%\n", phase.c_str(), seconds,
                                  100 * seconds / total);
   llvm::errs() << llvm::format("  %-12s %7.3f s\n", "total", total);
+  if (build.compiled)
+    llvm::errs() << "  " << build.compiled << " kernels, " << build.cached << " of them from the cache\n";
 }
 
 int compile(CompileOptions options) {
@@ -56,7 +58,7 @@ int compile(CompileOptions options) {
     flags.enableDebugInfo(false);
     build.module->print(llvm::outs(), flags);
     if (options.timing)
-      printTimes(build.times);
+      printTimes(build);
     return kOk;
   }
   if (int code = lowerProgram(options, build))
@@ -65,7 +67,6 @@ int compile(CompileOptions options) {
     return code;
   if (options.output.empty())
     return kOk;
-  PhaseTimes times = std::move(build.times);
   build.parts.compiler = versionText();
   mlir::FailureOr<rt::Package> package =
       buildPackage(*build.module, std::move(build.parts));
@@ -76,7 +77,7 @@ int compile(CompileOptions options) {
     return static_cast<int>(status.code());
   }
   if (options.timing)
-    printTimes(times);
+    printTimes(build);
   return kOk;
 }
 
@@ -92,8 +93,9 @@ void addCompile(CLI::App &app, int &exitCode) {
                    "standard output")
       ->delimiter(',')
       ->check(CLI::IsMember({"cuda", "ptx"}));
-  verb->add_flag("--no-cache", options->cuda.noCache,
-                 "compile every CUDA kernel anew (PG_CACHE_DIR: another folder than ~/.cache/pgc, or off)");
+  verb->add_flag("--no-cache", options->noCache,
+                 "compile every kernel anew (PG_CACHE_DIR: another folder than ~/.cache/pgc, or off; PG_CACHE_MB: its "
+                 "largest size, 2048)");
   verb->add_flag("--refuse-spills", options->cuda.refusesSpills,
                  "a CUDA kernel that spills registers to local memory is an error instead of a note");
   verb->add_flag("-v,--verbose", options->cuda.verbose, "registers, shared memory and spills of every CUDA kernel, on stderr");

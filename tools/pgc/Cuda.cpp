@@ -2,7 +2,6 @@
 #include "tools/pgc/Tool.h"
 
 #include "passes/cuda/CudaBackend.h"
-#include "passes/nvrtc/Cache.h"
 
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
@@ -63,7 +62,8 @@ static void noteSpills(const std::vector<std::vector<nvrtc::CompiledKernel>> &co
                  << worst->kernel << " the most (" << worst->stackBytes << " bytes); -v lists them\n";
 }
 
-int lowerCuda(const CudaOptions &options, const std::vector<std::string> &archs, int jobs, Build &build) {
+int lowerCuda(const CudaOptions &options, const std::vector<std::string> &archs, int jobs, const Cache &cache,
+              Build &build) {
   auto start = std::chrono::steady_clock::now();
   mlir::FailureOr<cuda::EmittedSource> emitted = cuda::emitCuda(*build.module);
   if (mlir::failed(emitted))
@@ -73,7 +73,7 @@ int lowerCuda(const CudaOptions &options, const std::vector<std::string> &archs,
   nvrtc::CompileOptions compile;
   compile.archs = archs;
   compile.jobs = jobs;
-  compile.cacheFolder = options.noCache ? "" : nvrtc::Cache::defaultFolder();
+  compile.cache = cache;
   compile.spillsAreErrors = options.refusesSpills;
   rt::StatusOr<nvrtc::CudaImages> images = nvrtc::buildImages(sourceOf(*emitted), compile);
   if (!images) {
@@ -85,6 +85,9 @@ int lowerCuda(const CudaOptions &options, const std::vector<std::string> &archs,
   build.parts.cudaCompiler = build.cuda.compiler;
   std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   build.times.emplace_back("cuda", seconds.count());
+  for (const auto &arch : build.cuda.compiled)
+    build.compiled += arch.size();
+  build.cached += build.cuda.cached;
   noteSpills(build.cuda.compiled);
   if (options.verbose && !archs.empty()) {
     size_t total = archs.size() * build.cuda.compiled.front().size();

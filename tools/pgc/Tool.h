@@ -24,7 +24,6 @@ enum ExitCode { kOk = 0, kInvalid = 1, kUsage = 2, kEnvironment = 3, kIo = 4, kC
 
 /// Options of the CUDA target.
 struct CudaOptions {
-  bool noCache = false;
   bool refusesSpills = false;
   bool verbose = false;        ///< resources of every kernel on stderr
 };
@@ -39,6 +38,7 @@ struct BuildOptions {
   std::string dumpDirectory;   ///< IR after every phase goes here
   int64_t memoryLimit = 0;
   int jobs = 0;                ///< 0 = all cores
+  bool noCache = false;        ///< compile every kernel anew
   bool timing = false;
 };
 
@@ -68,6 +68,8 @@ struct Build {
   PackageParts parts;   ///< spec, program, recipe, target; code after "lowered"
   PhaseTimes times;
   nvrtc::CudaImages cuda; ///< what NVRTC said; the code itself is in `parts`
+  size_t compiled = 0;    ///< kernels, once for every machine
+  size_t cached = 0;      ///< of them from the cache
 };
 
 /// Runs the phases up to `options.stopAfter` (at most "planned"). Returns an
@@ -77,7 +79,8 @@ int buildProgram(Session &session, const BuildOptions &options, Build &build);
 /// target asked for.
 int lowerProgram(const BuildOptions &options, Build &build);
 /// The CUDA part of it; `archs` may be empty.
-int lowerCuda(const CudaOptions &options, const std::vector<std::string> &archs, int jobs, Build &build);
+int lowerCuda(const CudaOptions &options, const std::vector<std::string> &archs, int jobs, const Cache &cache,
+              Build &build);
 /// The text of kinds "cuda" and "ptx": beside the package, or on standard output
 /// when there is no path.
 int emitTexts(const std::vector<std::string> &kinds, const std::string &packagePath, const Build &build);

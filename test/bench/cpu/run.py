@@ -72,7 +72,7 @@ class Benchmark:
             flags = [flag for name, value in sets.items() for flag in ("--set", f"recipe.{name}={value}")]
             begin = time.monotonic()
             run_program([os.path.join(self.bin, "pgc"), "compile", f"{SOURCE}/models/{model}.model.yaml", "--recipe",
-                         f"{SOURCE}/models/{recipe}.recipe.yaml", *flags, "--max-tokens", str(CALL_TOKENS), "--precision",
+                         f"{SOURCE}/models/{recipe}.recipe.yaml", *flags, "--no-cache", "--max-tokens", str(CALL_TOKENS), "--precision",
                          precision, "-o", path])
             self.packages[key] = path, time.monotonic() - begin
         return self.packages[key]

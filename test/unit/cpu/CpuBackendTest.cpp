@@ -1,5 +1,4 @@
-//===- CpuBackendTest.cpp - the driver: levels, bytes, errors
-//-----------------===//
+//===- CpuBackendTest.cpp - the driver: levels, bytes, cache, errors -----------===//
 #include "passes/cpu/CpuBackend.h"
 #include "dialect/Pg.h"
 
@@ -7,6 +6,8 @@
 #include "mlir/Parser/Parser.h"
 
 #include <gtest/gtest.h>
+
+#include <filesystem>
 
 using namespace mlir;
 
@@ -36,13 +37,37 @@ TEST(CpuBackend, BytesDoNotDependOnJobsOrRepetition) {
   Source first(text), second(text);
   auto target = pg::cpu::namedTarget("x86-64-v3");
   ASSERT_TRUE(succeeded(target));
-  auto one = pg::cpu::emitCpu(*first.module, *target, 1);
-  auto three = pg::cpu::emitCpu(*second.module, *target, 3);
+  auto one = pg::cpu::emitCpu(*first.module, *target, 1, pg::Cache(""));
+  auto three = pg::cpu::emitCpu(*second.module, *target, 3, pg::Cache(""));
   ASSERT_TRUE(succeeded(one) && succeeded(three));
   EXPECT_EQ(one->kernels.size(), 6u);
   EXPECT_TRUE(one->elf == three->elf);
   EXPECT_EQ(one->elf.substr(1, 3), "ELF");
   EXPECT_EQ(one->elf.find("/tmp"), std::string::npos);
+}
+
+TEST(CpuBackend, TheCacheHoldsWhatWouldBeCompiled) {
+  std::string folder = ::testing::TempDir() + "cpu-backend-cache";
+  std::filesystem::remove_all(folder);
+  pg::Cache off(""), cache(folder);
+  Source source(addKernel("a", 10) + addKernel("b", 12));
+  Source changed(addKernel("a", 11) + addKernel("b", 12));
+  auto v3 = pg::cpu::namedTarget("x86-64-v3"), v2 = pg::cpu::namedTarget("x86-64-v2");
+  ASSERT_TRUE(succeeded(v3) && succeeded(v2));
+  auto plain = pg::cpu::emitCpu(*source.module, *v3, 1, off);
+  auto first = pg::cpu::emitCpu(*source.module, *v3, 1, cache);
+  auto second = pg::cpu::emitCpu(*source.module, *v3, 1, cache);
+  auto other = pg::cpu::emitCpu(*changed.module, *v3, 1, cache);
+  auto lower = pg::cpu::emitCpu(*source.module, *v2, 1, cache);
+  ASSERT_TRUE(succeeded(plain) && succeeded(first) && succeeded(second) && succeeded(other) && succeeded(lower));
+  EXPECT_EQ(plain->cached, 0u);
+  EXPECT_EQ(first->cached, 0u);
+  EXPECT_EQ(second->cached, 2u);
+  EXPECT_EQ(other->cached, 1u); // @b alone is the same
+  EXPECT_EQ(lower->cached, 0u); // another machine
+  EXPECT_TRUE(first->elf == plain->elf);
+  EXPECT_TRUE(second->elf == plain->elf);
+  EXPECT_FALSE(other->elf == plain->elf);
 }
 
 TEST(CpuBackend, LevelsNameTheFlagsTheyNeed) {
@@ -79,7 +104,7 @@ pg.kernel_def @bad attributes {modes = array<i64: 0>} {
     message += diagnostic.str();
   });
   EXPECT_TRUE(
-      failed(pg::cpu::emitCpu(*source.module, pg::cpu::hostTarget(), 2)));
+      failed(pg::cpu::emitCpu(*source.module, pg::cpu::hostTarget(), 2, pg::Cache(""))));
   EXPECT_NE(message.find("@bad"), std::string::npos) << message;
   EXPECT_NE(message.find("stays inside a row"), std::string::npos) << message;
 }

@@ -41,7 +41,7 @@ KernelRunner::KernelRunner(const std::string &text, int64_t vectorBytes)
                       : vectorBytes == 32 ? "x86-64-v3"
                                           : "x86-64-v2";
   auto target = cpu::namedTarget(level);
-  auto code = cpu::emitCpu(*source, *target, /*jobs=*/1);
+  auto code = cpu::emitCpu(*source, *target, /*jobs=*/1, Cache(Cache::defaultFolder()));
   if (failed(code))
     return;
   const auto &[symbol, kernel] = *code->kernels.begin();

@@ -67,7 +67,7 @@ CudaRunner::CudaRunner(const std::string &text,
     return;
   }
   state->cuda = std::move(*source);
-  auto code = cpu::emitCpu(*state->module, *cpu::namedTarget("x86-64-v3"), 2);
+  auto code = cpu::emitCpu(*state->module, *cpu::namedTarget("x86-64-v3"), 2, Cache(Cache::defaultFolder()));
   if (failed(code)) {
     message = "emission for the CPU failed";
     return;

@@ -160,7 +160,7 @@ TargetPair::TargetPair(const std::string &text, const std::string &element)
   for (auto def : module->getOps<KernelDefOp>())
     state->signatures[def.getSymName().str()] = signatureOf(def);
 
-  auto code = cpu::emitCpu(*onCpu, *cpu::namedTarget("x86-64-v3"), 2);
+  auto code = cpu::emitCpu(*onCpu, *cpu::namedTarget("x86-64-v3"), 2, Cache(Cache::defaultFolder()));
   if (failed(code)) {
     message = "emission for the CPU failed";
     return;

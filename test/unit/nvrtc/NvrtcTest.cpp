@@ -1,6 +1,5 @@
 //===- NvrtcTest.cpp - compile log, cubins, cache, the compiler itself -------------===//
 #include "passes/cuda/CudaBackend.h"
-#include "passes/nvrtc/Cache.h"
 #include "passes/nvrtc/Cubin.h"
 #include "passes/nvrtc/CudaImages.h"
 
@@ -76,89 +75,20 @@ std::string testFolder() {
   return path;
 }
 
-TEST(Cache, KeepsWhatItIsGiven) {
-  Cache cache(testFolder());
-  Source source{"a", "text", "h.cuh", "header"};
-  std::string key = Cache::keyOf(source, {"--x"}, "13.0");
-  EXPECT_FALSE(cache.find(key));
-  Output output{std::string("cu\0bin", 6), "ptx", "log\n"};
-  cache.put(key, output);
-  auto found = cache.find(key);
-  ASSERT_TRUE(found);
-  EXPECT_EQ(found->cubin, output.cubin);
-  EXPECT_EQ(found->ptx, output.ptx);
-  EXPECT_EQ(found->log, output.log);
-}
-
-TEST(Cache, EveryInputIsPartOfTheKey) {
+TEST(CacheKey, EveryInputButTheNameIsPartOfIt) {
   Source source{"a", "text", "h.cuh", "header"}, other = source;
-  std::string key = Cache::keyOf(source, {"--x", "--y"}, "13.0");
+  std::string key = cacheKeyOf(source, {"--x", "--y"}, "13.0");
   other.name = "b"; // only for messages
-  EXPECT_EQ(Cache::keyOf(other, {"--x", "--y"}, "13.0"), key);
-  EXPECT_NE(Cache::keyOf(source, {"--x"}, "13.0"), key);
-  EXPECT_NE(Cache::keyOf(source, {"--x--y"}, "13.0"), key);
-  EXPECT_NE(Cache::keyOf(source, {"--x", "--y"}, "12.9"), key);
+  EXPECT_EQ(cacheKeyOf(other, {"--x", "--y"}, "13.0"), key);
+  EXPECT_NE(cacheKeyOf(source, {"--x"}, "13.0"), key);
+  EXPECT_NE(cacheKeyOf(source, {"--x--y"}, "13.0"), key);
+  EXPECT_NE(cacheKeyOf(source, {"--x", "--y"}, "12.9"), key);
   other = source;
   other.text += " ";
-  EXPECT_NE(Cache::keyOf(other, {"--x", "--y"}, "13.0"), key);
+  EXPECT_NE(cacheKeyOf(other, {"--x", "--y"}, "13.0"), key);
   other = source;
   other.headerText += " ";
-  EXPECT_NE(Cache::keyOf(other, {"--x", "--y"}, "13.0"), key);
-}
-
-TEST(Cache, DamagedAndForeignFilesCountAsAbsent) {
-  std::string folder = testFolder();
-  Cache cache(folder);
-  std::string key = Cache::keyOf({"a", "t", "", ""}, {}, "13.0"), other = Cache::keyOf({"a", "u", "", ""}, {}, "13.0");
-  cache.put(key, {"cubin", "ptx", "log"});
-  std::string path = folder + "/" + key.substr(0, 2) + "/" + key;
-  std::string bytes;
-  {
-    std::ifstream file(path, std::ios::binary);
-    bytes.assign(std::istreambuf_iterator<char>(file), {});
-  }
-  for (size_t at = 0; at < bytes.size(); at += 7) {
-    std::string flipped = bytes;
-    flipped[at] = char(flipped[at] ^ 1);
-    std::ofstream(path, std::ios::binary) << flipped;
-    EXPECT_FALSE(cache.find(key)) << at;
-  }
-  for (size_t length = 0; length < bytes.size(); length += 5) {
-    std::ofstream(path, std::ios::binary) << bytes.substr(0, length);
-    EXPECT_FALSE(cache.find(key)) << length;
-  }
-  // Another key's sound file under this name.
-  std::filesystem::create_directories(folder + "/" + other.substr(0, 2));
-  std::ofstream(folder + "/" + other.substr(0, 2) + "/" + other, std::ios::binary) << bytes;
-  EXPECT_FALSE(cache.find(other));
-  cache.put(key, {"cubin", "ptx", "log"});
-  EXPECT_TRUE(cache.find(key));
-}
-
-TEST(Cache, OffAndUnwritableAreNoErrors) {
-  Cache off("");
-  off.put("0011", {"c", "p", "l"});
-  EXPECT_FALSE(off.find("0011"));
-  Cache unwritable("/proc/nowhere");
-  unwritable.put("0011", {"c", "p", "l"});
-  EXPECT_FALSE(unwritable.find("0011"));
-}
-
-TEST(Cache, ManyWritersOfOneKey) {
-  Cache cache(testFolder());
-  std::string key = Cache::keyOf({"a", "t", "", ""}, {}, "13.0");
-  Output output{std::string(100000, 'c'), "ptx", "log"};
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i)
-    threads.emplace_back([&] {
-      for (int k = 0; k < 20; ++k) {
-        cache.put(key, output);
-        auto found = cache.find(key);
-        EXPECT_TRUE(found && found->cubin == output.cubin);
-      }
-    });
-  for (std::thread &thread : threads)
-    thread.join();
+  EXPECT_NE(cacheKeyOf(other, {"--x", "--y"}, "13.0"), key);
 }
 
 /// The compiler, where this machine has one.
@@ -253,7 +183,7 @@ TEST_F(NvrtcTest, SpillsAndNonsenseAreRefusedByName) {
 TEST_F(NvrtcTest, TheSecondCompilationComesFromTheCache) {
   CompileOptions options;
   options.archs = {"sm_90a"};
-  options.cacheFolder = testFolder();
+  options.cache = Cache(testFolder());
   auto first = buildImages(source(), options), second = buildImages(source(), options);
   ASSERT_TRUE(first.isOk() && second.isOk());
   EXPECT_EQ(first->cached, 0u);
