@@ -106,6 +106,7 @@ FailureOr<KernelShape> AttentionGradKernel::emit() {
   shape.items.tokensPerItem = stretch;
   shape.items.multiplier = g.groups;
   shape.category = "attention";
+  shape.wholePipeline = true;
   return shape;
 }
 

@@ -75,6 +75,7 @@ FailureOr<KernelShape> AttentionKernel::emit() {
   shape.items.tokensPerItem = blocks.queries();
   shape.items.multiplier = g.groups;
   shape.category = "attention";
+  shape.wholePipeline = true;
   return shape;
 }
 

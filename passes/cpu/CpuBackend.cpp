@@ -73,7 +73,8 @@ void compileJob(Job &job, MLIRContext &context, const Target &target,
   if (failed(lowerToLLVM(*module)))
     return fail("lowering failed");
   job.shared = sharedFunctionsOf(*module);
-  rt::StatusOr<ObjectCode> object = compileObject(*module, target, cache);
+  rt::StatusOr<ObjectCode> object =
+      compileObject(*module, target, shape->wholePipeline, cache);
   if (!object)
     return fail(object.status().message());
   job.object = std::move(object->bytes);
@@ -92,7 +93,7 @@ rt::StatusOr<ObjectCode> compileShared(const std::set<std::string> &symbols,
       return rt::Status(rt::Code::Internal, "no shared function " + symbol);
   if (failed(lowerToLLVM(*module)))
     return rt::Status(rt::Code::Internal, "lowering of shared functions failed");
-  return compileObject(*module, target, cache);
+  return compileObject(*module, target, /*wholePipeline=*/true, cache);
 }
 
 } // namespace

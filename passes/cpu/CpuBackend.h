@@ -64,9 +64,10 @@ struct ObjectCode {
   std::string bytes; ///< ELF object
   bool cached = false;
 };
-/// Object code of a lowered module, or the reason why not.
+/// Object code of a lowered module, or the reason why not; `wholePipeline` as in
+/// KernelShape.
 rt::StatusOr<ObjectCode> compileObject(mlir::ModuleOp lowered,
-                                       const Target &target,
+                                       const Target &target, bool wholePipeline,
                                        const Cache &cache);
 /// Links objects into a shared object whose only dependency is libm.
 rt::StatusOr<std::string> linkShared(const std::vector<std::string> &objects,

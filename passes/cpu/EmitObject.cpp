@@ -59,7 +59,19 @@ makeTargetMachine(const Target &target) {
   return machine;
 }
 
-void optimise(llvm::Module &module, llvm::TargetMachine &machine) {
+/// What LLVM's default pipeline does to the code of rows, without what finds
+/// nothing in it: vectors are explicit, everything is inline, there is no global
+/// and no call graph. 40 % of LLVM's time less, the kernels as fast (1.01). The
+/// same for products and attention costs 5 to 40 % of their speed.
+constexpr const char *kRowPipeline =
+    "function(sroa,early-cse<memssa>,simplifycfg,"
+    "instcombine<no-verify-fixpoint>,loop-mssa(loop-rotate,licm),simplifycfg,"
+    "instcombine<no-verify-fixpoint>,loop(loop-idiom,indvars,loop-deletion),"
+    "sroa,gvn,bdce,instcombine<no-verify-fixpoint>,dse,loop-mssa(licm),"
+    "vector-combine,instcombine<no-verify-fixpoint>,simplifycfg)";
+
+llvm::Error optimise(llvm::Module &module, llvm::TargetMachine &machine,
+                     bool wholePipeline) {
   llvm::PipelineTuningOptions tuning;
   tuning.LoopVectorization = true;
   tuning.SLPVectorization = false; // vectors are explicit already
@@ -73,8 +85,13 @@ void optimise(llvm::Module &module, llvm::TargetMachine &machine) {
   builder.registerFunctionAnalyses(functions);
   builder.registerLoopAnalyses(loops);
   builder.crossRegisterProxies(loops, functions, cgscc, modules);
-  builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2)
-      .run(module, modules);
+  llvm::ModulePassManager passes;
+  if (wholePipeline)
+    passes = builder.buildPerModuleDefaultPipeline(llvm::OptimizationLevel::O2);
+  else if (llvm::Error error = builder.parsePassPipeline(passes, kRowPipeline))
+    return error;
+  passes.run(module, modules);
+  return llvm::Error::success();
 }
 
 /// A directory that goes away with the object.
@@ -159,17 +176,18 @@ Status runLinker(const std::string &linker, std::vector<std::string> arguments,
 
 /// Everything that decides the object: the module, the machine, LLVM, and what
 /// this file makes of them (PG_EMIT_OBJECT_HASH, the hash of its text).
-std::string cacheKeyOf(const llvm::Module &module, const Target &target) {
+std::string cacheKeyOf(const llvm::Module &module, const Target &target, bool wholePipeline) {
   std::string bitcode;
   llvm::raw_string_ostream out(bitcode);
   llvm::WriteBitcodeToFile(module, out);
   return Cache::keyOf({"llvm", LLVM_VERSION_STRING, PG_EMIT_OBJECT_HASH, kTriple, target.cpu, target.llvmFeatures,
-                       std::to_string(target.vectorBytes), bitcode});
+                       std::to_string(target.vectorBytes), wholePipeline ? "whole" : "row", bitcode});
 }
 
 } // namespace
 
-StatusOr<ObjectCode> compileObject(mlir::ModuleOp lowered, const Target &target, const Cache &cache) {
+StatusOr<ObjectCode> compileObject(mlir::ModuleOp lowered, const Target &target, bool wholePipeline,
+                                   const Cache &cache) {
   mlir::registerBuiltinDialectTranslation(*lowered.getContext());
   mlir::registerLLVMDialectTranslation(*lowered.getContext());
   auto machine = makeTargetMachine(target);
@@ -192,11 +210,13 @@ StatusOr<ObjectCode> compileObject(mlir::ModuleOp lowered, const Target &target,
   }
   std::string key;
   if (cache.isOn()) {
-    key = cacheKeyOf(*module, target);
+    key = cacheKeyOf(*module, target, wholePipeline);
     if (auto known = cache.find(key); known && known->size() == 1)
       return ObjectCode{std::move(known->front()), true};
   }
-  optimise(*module, tm);
+  if (llvm::Error error = optimise(*module, tm, wholePipeline))
+    return Status(Code::Internal, "LLVM does not know a pass: " +
+                                      llvm::toString(std::move(error)));
 
   llvm::SmallVector<char, 0> bytes;
   llvm::raw_svector_ostream out(bytes);
@@ -231,7 +251,7 @@ StatusOr<std::string> linkShared(const std::vector<std::string> &objects,
   context.loadDialect<mlir::BuiltinDialect>();
   mlir::OwningOpRef<mlir::ModuleOp> empty(
       mlir::ModuleOp::create(mlir::UnknownLoc::get(&context)));
-  StatusOr<ObjectCode> nothing = compileObject(*empty, target, Cache(""));
+  StatusOr<ObjectCode> nothing = compileObject(*empty, target, /*wholePipeline=*/false, Cache(""));
   if (!nothing)
     return nothing.status();
   std::string emptyPath = directory.file("empty.o");

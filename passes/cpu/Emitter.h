@@ -38,6 +38,8 @@ struct KernelShape {
   rt::WorkItems items;
   uint64_t scratchBytes = 0; ///< per thread
   std::string category;      ///< "row", "matmul", "attention", "head", "transpose"
+  /// LLVM's whole default pipeline: worth its time around products only.
+  bool wholePipeline = false;
 };
 
 /// An SSA value with arithmetic. `+ - * / %` on integers (division unsigned:

@@ -157,6 +157,7 @@ public:
     shape.items.tokensPerItem = kTileTokens;
     shape.items.multiplier = (width + tileColumns - 1) / tileColumns;
     shape.category = "matmul";
+    shape.wholePipeline = true;
     return shape;
   }
 
@@ -244,6 +245,7 @@ public:
     KernelShape shape;
     shape.items.multiplier = slots * rowBlocks * columnBlocks;
     shape.category = "matmul";
+    shape.wholePipeline = true;
     return shape;
   }
 

@@ -107,6 +107,7 @@ KernelShape HeadKernel::byTokens() const {
   shape.items.multiplier =
       staticTokens ? (staticTokens + kTokens - 1) / kTokens : 1;
   shape.category = "head";
+  shape.wholePipeline = true;
   return shape;
 }
 
@@ -386,6 +387,7 @@ FailureOr<KernelShape> HeadKernel::emitGradW() {
   KernelShape shape;
   shape.items.multiplier = (words + kWords - 1) / kWords;
   shape.category = "head";
+  shape.wholePipeline = true;
   return shape;
 }
 

@@ -170,6 +170,7 @@ FailureOr<KernelShape> MatmulKernel::emit() {
   shape.items.multiplier = isSymmetric ? rowBlocks * (rowBlocks + 1) / 2
                                        : rowBlocks * columnBlocks;
   shape.category = "matmul";
+  shape.wholePipeline = true;
   return shape;
 }
 
