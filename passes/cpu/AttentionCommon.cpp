@@ -174,6 +174,54 @@ Val QueryBlocks::foldKeys(Val keys, Val start, function_ref<Val(Val, Val)> step,
   return combine(combine(c[0], c[1]), combine(c[2], c[3]));
 }
 
+std::function<LinesAhead(Val, Val)> nextKeys(ProductTile &tile, Emitter &e,
+                                             const StoredTensor &from,
+                                             const AttentionGeometry &g,
+                                             Val group, Val key0, Val k,
+                                             int64_t width) {
+  double stride = static_cast<double>(g.groups * width);
+  return [=, &tile, &e](Val row, Val) {
+    Val at = e.address(from.element, from.pointer,
+                       (key0 + row) * stride + group * static_cast<double>(width));
+    // The stride counts in elements of the float type.
+    double bytes = stride * from.element.getIntOrFloatBitWidth() / 8;
+    Val between = e.i(static_cast<int64_t>(bytes) / e.floatBytes());
+    LinesAhead all = tile.shareOfRows(at, between, e.i(width), e.i(0), e.i(1));
+    int64_t lines = std::max<int64_t>(1, width * e.floatBytes() / 64);
+    all.steps = e.max(e.i(1), k / static_cast<double>(lines));
+    return all;
+  };
+}
+
+void multiplyKeys(ProductTile &tile, Emitter &e, const StoredTensor &from,
+                  const ProductTile::Source &source, const AttentionGeometry &g,
+                  Val group, Val key0, Val count, int64_t width, TileA rows,
+                  TileB queries, TileC scores, Val columns) {
+  Val depth = e.i(width);
+  auto packed = [&] {
+    tile.packRows(source, key0, count, e.i(0), depth, width % e.width(), rows);
+    tile.multiply(rows, queries, scores, count, columns, depth,
+                  {.overwrite = true});
+  };
+  if (from.element != e.floatType())
+    return packed();
+  int64_t stride = g.groups * width;
+  double micro = static_cast<double>(tile.microRowsOf(queries));
+  Val padded = e.ceilDiv(count, tile.microRowsOf(queries)) * micro;
+  e.ifElse(
+      key0 + padded <= e.numTokens(),
+      [&] {
+        Val start = e.addressF(from.pointer,
+                               key0 * static_cast<double>(stride) +
+                                   group * static_cast<double>(width));
+        tile.multiply({start, stride, 1}, queries, scores, count, columns, depth,
+                      {.overwrite = true,
+                       .ahead = nextKeys(tile, e, from, g, group, key0 + count,
+                                         depth, width)});
+      },
+      packed);
+}
+
 void storeTile(ProductTile &tile, Emitter &e, TileC from, Val rows,
                int64_t columns, const StoredTensor &to, Val toIndex,
                Val toStride) {

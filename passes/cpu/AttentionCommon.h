@@ -103,6 +103,22 @@ private:
   Val token0, tokens, firstKeys, lastKeys;
 };
 
+/// scores[keys][columns] = K Q^T for `count` keys of a head from `key0` on. Keys
+/// that lie as the float type are read in place (the last ones of the tensor, fewer
+/// than a micro-kernel reads, are packed into `rows`), and those of the next block
+/// are asked for.
+void multiplyKeys(ProductTile &tile, Emitter &e, const StoredTensor &from,
+                  const ProductTile::Source &source, const AttentionGeometry &g,
+                  Val group, Val key0, Val count, int64_t width, TileA rows,
+                  TileB queries, TileC scores, Val columns);
+/// The rows of a head from `key0` on, as many as a micro-kernel has from each row
+/// of its product on, for products of `k` steps over one panel.
+std::function<LinesAhead(Val, Val)> nextKeys(ProductTile &tile, Emitter &e,
+                                             const StoredTensor &from,
+                                             const AttentionGeometry &g,
+                                             Val group, Val key0, Val k,
+                                             int64_t width);
+
 /// Writes `rows` x `columns` of a tile to rows of memory.
 void storeTile(ProductTile &tile, Emitter &e, TileC from, Val rows,
                int64_t columns, const StoredTensor &to, Val toIndex,

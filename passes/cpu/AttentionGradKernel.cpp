@@ -176,11 +176,10 @@ void AttentionGradKernel::emitPair(Val key0, Val count, Val group) {
   Val zero = e.i(0), columns = e.i(blocks.columns());
   Val d = e.i(g.keyWidth), w = e.i(g.valueWidth);
   auto kHead = keyHead(K, g.keyWidth, group);
-  tile.packRows(kHead, key0, count, zero, d, keyTail, kRows);
-  tile.packRows(keyHead(V, g.valueWidth, group), key0, count, zero, w, valueTail,
-                vRows);
-  tile.multiply(kRows, queriesT, scores, count, columns, d, {.overwrite = true});
-  tile.multiply(vRows, doutT, dScores, count, columns, w, {.overwrite = true});
+  multiplyKeys(tile, e, buffers.operand(K), kHead, g, group, key0, count,
+               g.keyWidth, kRows, queriesT, scores, columns);
+  multiplyKeys(tile, e, buffers.operand(V), keyHead(V, g.valueWidth, group), g,
+               group, key0, count, g.valueWidth, vRows, doutT, dScores, columns);
   // Rows of a last, partial micro-tile lie past every query of the block and
   // become zero here, or past the stretch, where nobody reads their sums.
   Val padded = e.ceilDiv(count, tile.microRows()) *

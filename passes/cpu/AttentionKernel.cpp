@@ -104,15 +104,17 @@ void AttentionKernel::emitItem(Val block, Val group) {
   e.loop(firstKey(e, g, token0) / step * step, keyEnd, blocks.keys(),
          [&](Val key0) {
            Val count = e.min(keyEnd - key0, e.i(blocks.keys()));
-           tile.packRows(kHead, key0, count, zero, d, keyTail, keys);
            tile.packPanels(vHead, key0, count, zero, w, valueTail, values);
-           tile.multiply(keys, queriesT, scores, count, columns, d,
-                         {.overwrite = true});
+           multiplyKeys(tile, e, buffers.operand(1), kHead, g, group, key0, count,
+                        g.keyWidth, keys, queriesT, scores, columns);
            blocks.mask(scores, key0, count);
            e.loop(zero, columns, e.width(),
                   [&](Val c) { emitSoftmax(c, count); });
            tile.multiply({scores.ptr, 1, scores.stride}, values, out, columns, w,
-                         count, {.rowScale = shrink});
+                         count,
+                         {.rowScale = shrink,
+                          .ahead = nextKeys(tile, e, buffers.operand(2), g, group,
+                                            key0 + count, count, g.valueWidth)});
          });
   emitResults(group);
 }

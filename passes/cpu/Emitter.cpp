@@ -382,9 +382,10 @@ Val Emitter::opaque(Val value) {
       /*operand_attrs=*/ArrayAttr());
   return wrap(copy.getResult(0));
 }
-void Emitter::prefetch(Val address) {
-  constexpr uint32_t kRead = 0, kKeepNear = 3, kData = 1;
-  LLVM::Prefetch::create(b, location, address, kRead, kKeepNear, kData);
+void Emitter::prefetch(Val address, Near near) {
+  constexpr uint32_t kRead = 0, kData = 1;
+  uint32_t locality = near == Near::L1 ? 3 : 2;
+  LLVM::Prefetch::create(b, location, address, kRead, locality, kData);
 }
 Val Emitter::laneMask(Val count) {
   Val small = toI32(count);

@@ -190,8 +190,10 @@ public:
   Val addressF(Val ptr, Val index) { return address(scalarType, ptr, index); }
   /// The same value, of which LLVM knows nothing.
   Val opaque(Val value);
-  /// Asks for the line at an address, which need not be one of the program's.
-  void prefetch(Val address);
+  /// Asks for the line at an address, which need not be one of the program's: into
+  /// L1, or no nearer than L2.
+  enum class Near { L1, L2 };
+  void prefetch(Val address, Near near);
   /// Lanes < count as vector of i1, for the native width.
   Val laneMask(Val count);
   /// Lanes outside the mask read as zero and are not touched.

@@ -28,6 +28,8 @@ constexpr int64_t kTokens = 128; ///< tokens of a tile
 constexpr int64_t kWords = 128;  ///< vocabulary columns of a tile
 /// Rows of a tile, words or tokens: whole micro-kernels of every target.
 constexpr int64_t kRows = 132;
+/// Features in a block: more are added up in the tile.
+constexpr int64_t kDepth = 512;
 constexpr double kLowest = -1.0e30;
 /// Softcaps up to here bound z so well that exp(z - c) >= exp(-2 c) is a normal
 /// f32 number for every z.
@@ -45,7 +47,7 @@ public:
     hasCodes = table.getElementType().isInteger(8);
     if (hasCodes && op->getNumOperands() > Q)
       rank = cast<RankedTensorType>(op->getOperand(Q).getType()).getDimSize(1);
-    depth = std::min(tile.depth(), features);
+    depth = std::min(kDepth, features);
     softcap = op->getAttrOfType<FloatAttr>("softcap")
                   ? op->getAttrOfType<FloatAttr>("softcap").getValueAsDouble()
                   : 0.0;
@@ -149,18 +151,26 @@ void HeadKernel::product(Operand left, Val row0, Val rows, TileB right,
                             static_cast<double>(micro)
                       : e.i(0);
   TileC rest{e.addressF(c.ptr, whole * static_cast<double>(c.stride)), c.stride};
-  tile.clear(c, rows);
+  Val width = e.i(features), panels = e.ceilDiv(columnCount, right.columns);
   e.loop(e.i(0), e.i(features), depth, [&](Val k0) {
     Val k = e.min(e.i(features) - k0, e.i(depth));
-    TileB panels = depthBlock(right, k0, columns);
+    TileB block = depthBlock(right, k0, columns);
+    Accumulation how{.adds = k0 > 0};
     if (inPlace) {
       Val start = e.addressF(stored.pointer,
                              row0 * static_cast<double>(features) + k0);
-      tile.multiply({start, features, 1}, panels, c, whole, columnCount, k);
+      // The next rows are asked for while one strip is multiplied.
+      Accumulation streaming = how;
+      streaming.ahead = [&](Val r, Val panel) {
+        Val next = (r + static_cast<double>(micro)) * width;
+        return tile.shareOfRows(e.addressF(start, next), width, k, panel, panels);
+      };
+      tile.multiply({start, features, 1}, block, c, whole, columnCount, k,
+                    streaming);
     }
     e.ifThen(whole < rows, [&] {
       tile.packRows(source, row0 + whole, rows - whole, k0, k, tail, leftRows);
-      tile.multiply(leftRows, panels, rest, rows - whole, columnCount, k);
+      tile.multiply(leftRows, block, rest, rows - whole, columnCount, k, how);
     });
   });
 }

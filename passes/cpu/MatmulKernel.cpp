@@ -334,15 +334,14 @@ void MatmulKernel::multiply(const TileB &panels, Val row0, Val rows,
       e.ifThen(first + micro > rowCount, pack);
       left = e.select(isWhole, lies, left);
       stride = e.select(isWhole, depth, stride);
-      ahead = {e.addressF(lies, depth * static_cast<double>(micro)), depth,
-               panelCount * static_cast<double>(lineElements())};
+      ahead = {e.addressF(lies, depth * static_cast<double>(micro)), depth, {}};
     } else {
       pack();
     }
     e.loop(e.i(0), panelCount, 1, [&](Val p) {
-      LinesAhead now = ahead;
-      if (now.at)
-        now.at = e.addressF(now.at, p * (k / panelCount));
+      LinesAhead now;
+      if (ahead.at)
+        now = tile.shareOfRows(ahead.at, ahead.row, k, p, panelCount);
       TileC to{e.addressF(c.ptr, rowOfC(r) * c.stride + p * panel), c.stride};
       tile.multiplyMicro(left, stride, e.i(1), panels, p, to, k, how, now);
       after(r, p);

@@ -41,7 +41,7 @@ public:
         e.i(0), k, chunk, carried,
         [&](Val first, ArrayRef<Val> at) -> Emitter::Vals {
           for (Val row : aheadRow)
-            e.prefetch(e.addressF(at[2], row));
+            e.prefetch(e.addressF(at[2], row), Emitter::Near::L2);
           Val ahead = e.addressF(at[2], e.i(kLineBytes / e.floatBytes()));
           Emitter::Vals inner(at);
           inner.erase(inner.begin() + 2);
@@ -97,7 +97,8 @@ private:
       for (int64_t v = 0; v < vectors; ++v) {
         b.push_back(e.loadV(now[1], at(s, v)));
         if (v * width * e.floatBytes() % kLineBytes == 0)
-          e.prefetch(e.addressF(now[1], at(s + kStepsAhead, v)));
+          e.prefetch(e.addressF(now[1], at(s + kStepsAhead, v)),
+                     Emitter::Near::L1);
       }
       Val second = kernel.rows > kRowsOfIndex ? e.opaque(next[0] + later) : Val();
       for (int64_t i = 0; i < kernel.rows; ++i) {

@@ -239,6 +239,13 @@ void ProductTile::multiply(TileA a, TileB b, TileC c, Val rows, Val columns,
     });
 }
 
+LinesAhead ProductTile::shareOfRows(Val at, Val row, Val k, Val panel,
+                                    Val panels) {
+  constexpr int64_t kLineBytes = 64;
+  return {e.addressF(at, panel * (k / panels)), row,
+          panels * static_cast<double>(kLineBytes / e.floatBytes())};
+}
+
 void ProductTile::multiplyMicro(Val a, Val row, Val step, const TileB &b,
                                 Val panel, TileC c, Val k,
                                 const Accumulation &how,

@@ -123,6 +123,9 @@ public:
   void multiplyMicro(Val a, Val row, Val step, const TileB &b, Val panel,
                      TileC c, Val k, const Accumulation &how,
                      const LinesAhead &ahead);
+  /// What one of `panels` micro-tiles of k steps asks for, so that all of them ask
+  /// for k elements of the rows from `at` on.
+  LinesAhead shareOfRows(Val at, Val row, Val k, Val panel, Val panels);
   /// Rows of the micro-kernel for this B.
   int64_t microRowsOf(const TileB &b) const {
     return accumulators / (b.columns / e.width());

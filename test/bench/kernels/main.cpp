@@ -33,6 +33,9 @@ double secondsOf(const std::function<void()> &work) {
   return threadSeconds() - start;
 }
 
+/// More than the caches hold.
+constexpr int64_t kColdBytes = 64 << 20;
+
 double peak = 0;
 int64_t vectorBytes = 64;
 std::string wanted; ///< part of the names of what is timed
@@ -80,11 +83,18 @@ void product(const char *name, int64_t n, std::string a, std::string b,
   if (!kernel.isReady())
     return;
   kernel.fillsScratch = false;
-  auto left = noise<float>(sizeA, 1), right = noise<float>(sizeB, 2);
-  std::vector<float> out(sizeC);
+  // Other operands and results every time, as in a step of a model: what comes
+  // from memory must not be in a cache.
+  int64_t copies = 1 + kColdBytes / (4 * (sizeA + sizeB + sizeC)), turn = 0;
+  auto left = noise<float>(sizeA * copies, 1);
+  auto right = noise<float>(sizeB * copies, 2);
+  std::vector<float> out(sizeC * copies);
   PackedBatch batch(n, {}, {});
   report(name, flops, [&] {
-    kernel.run({left.data(), right.data(), out.data()}, batch.view);
+    int64_t at = turn++ % copies;
+    kernel.run({left.data() + at * sizeA, right.data() + at * sizeB,
+                out.data() + at * sizeC},
+               batch.view);
   });
 }
 
@@ -174,8 +184,8 @@ void head(int64_t n, int64_t words, int64_t width) {
   KernelRunner forward(
       "pg.kernel_def @k attributes {modes = array<i64: 0, 0>} {\n^bb0(%x: " +
           x + ", %w: " + w + ", %t: " + i +
-          "):\n %n, %l = \"pg.linear_cross_entropy\"(%x, %w, %t) " +
-          attributes + " : (" + x + ", " + w + ", " + i + ") -> (" + f + ", " +
+          "):\n %n, %l = pg.linear_cross_entropy %x, %w, %t " +
+          "{softcap = 30.0 : f64} : (" + x + ", " + w + ", " + i + ") -> (" + f + ", " +
           f + ")\n pg.yield %n, %l : " + f + ", " + f + "\n}\n",
       vectorBytes);
   auto text = [&](const std::string &op, const std::string &result) {

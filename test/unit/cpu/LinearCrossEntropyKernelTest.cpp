@@ -55,8 +55,8 @@ void check(int64_t words, int64_t width, double softcap, int64_t vectorBytes,
   KernelRunner forward(
       "pg.kernel_def @k attributes {modes = array<i64: 0, 0>} {\n^bb0(%x: " +
           x + ", %w: " + w + ", %t: " + i +
-          "):\n %n, %l = \"pg.linear_cross_entropy\"(%x, %w, %t) " + attr +
-          " : (" + x + ", " + w + ", " + i + ") -> (" + f + ", " + f +
+          "):\n %n, %l = pg.linear_cross_entropy %x, %w, %t {softcap = " +
+          std::to_string(softcap) + " : f64} : (" + x + ", " + w + ", " + i + ") -> (" + f + ", " + f +
           ")\n pg.yield %n, %l : " + f + ", " + f + "\n}\n",
       vectorBytes);
   auto gradText = [&](const std::string &op, const std::string &result,
