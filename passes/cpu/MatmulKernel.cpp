@@ -12,8 +12,8 @@
 //   3. after each micro-tile of the last block: evaluate every yield from it
 //      (epilogue) and store it
 // A matrix times its own transpose is symmetric: there is an item for every tile
-// on or below the diagonal, and the epilogue is evaluated at the mirrored places
-// too. The tile size depends on the static shape only.
+// on or below the diagonal, panels above the diagonal are left out, and the
+// epilogue is evaluated at the mirrored places too. The tile size depends on the static shape only.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/ElementEvaluator.h"
@@ -66,7 +66,14 @@ private:
   /// Rows and columns [.., end) of the tile whose corner is (row0, column0).
   void emitEpilogue(Val row0, Val column0, Val row, Val rowEnd, Val column,
                     Val columnEnd);
-  /// The tile transposed, through the same epilogue.
+  /// Rows of a tile on the diagonal for which a panel is not multiplied: it lies
+  /// above the diagonal, and its mirror image is there.
+  Val rowsLeftOut(Val panel) {
+    double unit = static_cast<double>(tile.stripRows());
+    return panel * static_cast<double>(b.columns) / unit * unit;
+  }
+  /// What was not multiplied as such, from the tile transposed, through the same
+  /// epilogue.
   void emitMirrored(Val row0, Val rows, Val column0, Val columns);
   void emitYields(Val row, Val column, Val value, int64_t lanes);
   /// C += A B of one block of k, and the epilogue behind the last one.
@@ -262,8 +269,7 @@ void MatmulKernel::emitItem(Val item, Val packedColumn) {
     multiply(panels, row0, rows, column0, columns, k0, k, isLast);
   });
   if (isSymmetric)
-    e.ifThen(rowBlock != columnBlock,
-             [&] { emitMirrored(row0, rows, column0, columns); });
+    emitMirrored(row0, rows, column0, columns);
 }
 
 std::pair<Val, Val> MatmulKernel::blocksOf(Val item) {
@@ -285,16 +291,20 @@ std::pair<Val, Val> MatmulKernel::blocksOf(Val item) {
 
 void MatmulKernel::emitMirrored(Val row0, Val rows, Val column0, Val columns) {
   int64_t width = e.width();
+  Val below = row0 != column0;
   e.loop(e.i(0), columns, width, [&](Val column) {
     tile.columnsLoop(rows, tailOf(staticRows), [&](Val r, int64_t lanes) {
-      SmallVector<Val, 16> v;
-      for (int64_t j = 0; j < width; ++j)
-        v.push_back(e.loadV(c.ptr, (r + j) * c.stride + column));
-      for (auto [j, mirrored] : llvm::enumerate(tile.transposeBlock(v)))
-        e.store(mirrored, mirrorBlock, e.i(int64_t(j) * width));
-      e.loop(e.i(0), e.i(width), 1, [&](Val j) {
-        emitYields(column0 + column + j, row0 + r,
-                   e.load(e.vecType(lanes), mirrorBlock, j * width), lanes);
+      Val leftOut = rowsLeftOut(r / static_cast<double>(b.columns));
+      e.ifThen(below | (column < leftOut), [&] {
+        SmallVector<Val, 16> v;
+        for (int64_t j = 0; j < width; ++j)
+          v.push_back(e.loadV(c.ptr, (r + j) * c.stride + column));
+        for (auto [j, mirrored] : llvm::enumerate(tile.transposeBlock(v)))
+          e.store(mirrored, mirrorBlock, e.i(int64_t(j) * width));
+        e.loop(e.i(0), e.i(width), 1, [&](Val j) {
+          emitYields(column0 + column + j, row0 + r,
+                     e.load(e.vecType(lanes), mirrorBlock, j * width), lanes);
+        });
       });
     });
   });
@@ -305,6 +315,10 @@ void MatmulKernel::multiply(const TileB &panels, Val row0, Val rows,
                             Val isLast) {
   int64_t micro = tile.microRowsOf(b), panel = b.columns;
   Accumulation how{.adds = k0 > 0};
+  if (isSymmetric)
+    how.wanted = [&](Val r, Val p) {
+      return (row0 != column0) | (r >= rowsLeftOut(p));
+    };
   auto after = [&](Val r, Val p) {
     e.ifThen(isLast, [&] {
       emitEpilogue(row0, column0, r, e.min(r + micro, rows), p * panel,
@@ -343,8 +357,14 @@ void MatmulKernel::multiply(const TileB &panels, Val row0, Val rows,
       if (ahead.at)
         now = tile.shareOfRows(ahead.at, ahead.row, k, p, panelCount);
       TileC to{e.addressF(c.ptr, rowOfC(r) * c.stride + p * panel), c.stride};
-      tile.multiplyMicro(left, stride, e.i(1), panels, p, to, k, how, now);
-      after(r, p);
+      auto one = [&] {
+        tile.multiplyMicro(left, stride, e.i(1), panels, p, to, k, how, now);
+        after(r, p);
+      };
+      if (how.wanted)
+        e.ifThen(how.wanted(r, p), one);
+      else
+        one();
     });
   });
 }

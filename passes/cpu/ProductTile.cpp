@@ -215,7 +215,7 @@ void ProductTile::multiply(TileA a, TileB b, TileC c, Val rows, Val columns,
                            Val k, const Accumulation &how, AfterMicro after) {
   int64_t micro = microRowsOf(b);
   Val panels = e.ceilDiv(columns, b.columns);
-  auto one = [&](Val r, Val p) {
+  auto multiplyOne = [&](Val r, Val p) {
     Val aRows = e.addressF(
         a.ptr, a.strip ? r / a.strip * a.stripStride + r % a.strip * a.row
                        : r * a.row);
@@ -226,6 +226,12 @@ void ProductTile::multiply(TileA a, TileB b, TileC c, Val rows, Val columns,
                   how.ahead ? how.ahead(r, p) : LinesAhead());
     if (after)
       after(r, p);
+  };
+  auto one = [&](Val r, Val p) {
+    if (how.wanted)
+      e.ifThen(how.wanted(r, p), [&] { multiplyOne(r, p); });
+    else
+      multiplyOne(r, p);
   };
   // A small panel stays in L1 while the rows stream; else the rows of one
   // micro-kernel stay there while the panels stream.

@@ -58,6 +58,8 @@ struct Accumulation {
   Val adds = Val();       ///< i1, decided at run time: C = C + A B, else A B
   /// What to ask for during the micro-tile that begins at this row and panel.
   std::function<LinesAhead(Val row, Val panel)> ahead = nullptr;
+  /// i1: whether the micro-tile that begins there is wanted; null: all are.
+  std::function<Val(Val row, Val panel)> wanted = nullptr;
 };
 
 class ProductTile {

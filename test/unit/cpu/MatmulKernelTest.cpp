@@ -106,22 +106,25 @@ TEST(MatmulKernel, MatrixTimesItsTransposeWithAnEpilogueThatIsNotSymmetric) {
   // y = x x^T (or x^T x) - r, for sizes of one, two and several tiles.
   for (int64_t n : {9, 100, 400})
     for (bool left : {false, true})
-      for (int64_t bytes : {n == 100 ? 32 : 64}) {
+      for (int mode : {0, 2}) {
+        int64_t bytes = n == 100 ? 32 : 64;
         int64_t k = n == 100 ? 300 : 40;
         std::string x = left ? tensor(k, n) : tensor(n, k), y = tensor(n, n);
         KernelRunner kernel(
-            "pg.kernel_def @k attributes {modes = array<i64: 0>} {\n^bb0(%x: " +
-                x + ", %r: " + y + "):\n  %c = pg.matmul %x, %x {transpose_" +
+            "pg.kernel_def @k attributes {modes = array<i64: " +
+                std::to_string(mode) + ">} {\n^bb0(%x: " + x + ", %r: " + y + "):\n  %c = pg.matmul %x, %x {transpose_" +
                 (left ? "a" : "b") + "} : " + x + ", " + x + " -> " + y +
                 "\n  %d = pg.sub %c, %r : " + y + "\n  pg.yield %d : " + y +
                 "\n}\n",
             bytes);
         ASSERT_TRUE(kernel.isReady());
         auto a = noise<float>(n * k, 1), r = noise<float>(n * n, 2);
-        std::vector<float> c(n * n, NAN), cut(n * n, NAN);
+        // What is added to must be added to once.
+        float before = mode == 2 ? 3.0f : NAN;
+        std::vector<float> c(n * n, before), cut(n * n, before);
         std::vector<double> want = product(a, a, n, n, k, left, !left);
         for (int64_t i = 0; i < n * n; ++i)
-          want[i] -= r[i];
+          want[i] += (mode == 2 ? before : 0.0f) - r[i];
         PackedBatch batch(0, {}, {});
         kernel.run({a.data(), r.data(), c.data()}, batch.view);
         EXPECT_LT(worstError(c, want), 1e-5) << n << " " << left;
