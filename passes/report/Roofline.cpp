@@ -6,6 +6,7 @@
 #include "passes/fuse/Tensors.h"
 
 #include "llvm/Support/Format.h"
+#include "llvm/Support/MathExtras.h"
 #include "llvm/Support/raw_ostream.h"
 
 #include <map>
@@ -83,17 +84,44 @@ std::vector<RooflineEntry> roofline(ModuleOp module, llvm::function_ref<int64_t(
   return entries;
 }
 
+void addSteps(std::vector<RooflineEntry> &entries, int64_t stepTokens) {
+  const std::vector<RooflineEntry> known = entries;
+  const RooflineEntry *apply = nullptr;
+  for (const RooflineEntry &entry : known)
+    if (entry.entry == "apply")
+      apply = &entry;
+  for (const RooflineEntry &call : known) {
+    StringRef name = call.entry;
+    if (!name.consume_front("accumulate") || call.tokens == 0 || !apply || stepTokens <= 0)
+      continue;
+    int64_t calls = llvm::divideCeil(stepTokens, call.tokens);
+    auto together = [&](auto part, auto last) { return part * static_cast<decltype(part)>(calls) + last; };
+    RooflineEntry step;
+    step.entry = "step" + name.str();
+    step.launches = together(call.launches, apply->launches);
+    step.stages = together(call.stages, apply->stages);
+    step.tokens = together(call.tokens, int64_t(0));
+    step.flops = together(call.flops, apply->flops);
+    step.bytes = together(call.bytes, apply->bytes);
+    for (auto [part, last] : llvm::zip(call.seconds, apply->seconds))
+      step.seconds.push_back(together(part, last));
+    entries.push_back(std::move(step));
+  }
+}
+
 std::string rooflineText(ArrayRef<RooflineEntry> entries) {
   std::string text;
   llvm::raw_string_ostream os(text);
   os << "\nCUDA: the least time of an entry (attainable rates: 90 % of the bandwidth, 80 % of the tensor cores)\n"
-     << llvm::format("%-28s %8s %8s %10s %10s", "entry", "launches", "kernels", "flops", "bytes");
+     << llvm::format("%-28s %8s %8s %10s %10s %11s", "entry", "launches", "kernels", "flops", "bytes", "bytes/token");
   for (const GpuModel &gpu : kGpus)
     os << llvm::format("  %20s", gpu.name);
   os << "\n";
   for (const RooflineEntry &entry : entries) {
-    os << llvm::format("%-28s %8lld %8lld %10s %10s", entry.entry.c_str(), (long long)entry.launches,
-                       (long long)entry.stages, scaled(entry.flops).c_str(), scaled(entry.bytes).c_str());
+    std::string perToken = entry.tokens ? scaled(entry.bytes / double(entry.tokens)) : "";
+    os << llvm::format("%-28s %8lld %8lld %10s %10s %11s", entry.entry.c_str(), (long long)entry.launches,
+                       (long long)entry.stages, scaled(entry.flops).c_str(), scaled(entry.bytes).c_str(),
+                       perToken.c_str());
     for (double seconds : entry.seconds) {
       std::string cell;
       llvm::raw_string_ostream out(cell);
@@ -119,6 +147,7 @@ llvm::json::Array rooflineJson(ArrayRef<RooflineEntry> entries) {
                                       {"tokens", entry.tokens},
                                       {"flops", entry.flops},
                                       {"bytes", entry.bytes},
+                                      {"bytes_per_token", entry.tokens ? entry.bytes / double(entry.tokens) : 0},
                                       {"seconds", std::move(seconds)}});
   }
   return list;

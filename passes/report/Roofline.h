@@ -40,6 +40,10 @@ struct RooflineEntry {
 /// of CUDA kernels of a kernel_def by symbol.
 std::vector<RooflineEntry> roofline(mlir::ModuleOp module, llvm::function_ref<int64_t(llvm::StringRef)> stagesOf);
 
+/// One more entry "step@P" for every "accumulate@P": as many calls as `stepTokens`
+/// take and one "apply", which is what an optimizer step launches and moves.
+void addSteps(std::vector<RooflineEntry> &entries, int64_t stepTokens);
+
 std::string rooflineText(llvm::ArrayRef<RooflineEntry> entries);
 llvm::json::Array rooflineJson(llvm::ArrayRef<RooflineEntry> entries);
 

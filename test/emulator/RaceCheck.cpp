@@ -59,17 +59,16 @@ std::vector<RaceCheck> checkRaces(const std::string &source,
           "std::fprintf(stderr, \"failed: %s\\n\", error.c_str());\n"
           "return error.empty() ? 0 : 3;\n}\n";
   main.close();
-  std::string flags = " -std=c++20 -O1 -g -w -fPIC -I" PG_SOURCE_DIR
+  std::string flags = " -std=c++20 -O0 -march=x86-64-v3 -w -fPIC -I" PG_SOURCE_DIR
                       "/test/emulator/include -I" PG_SOURCE_DIR " -I" +
                       folder.path;
   std::string log = folder.path + "/log", at = folder.path + "/";
   std::string build =
       "(" + compiler + flags + " -fsanitize=thread -c " + at + "callers.cpp -o " +
-      at + "callers.o && " + compiler + flags + " -c " PG_SOURCE_DIR
-      "/test/emulator/Emulator.cpp -o " + at + "emulator.o && " + compiler +
-      flags + " -c " + at + "main.cpp -o " + at + "main.o && " + compiler +
-      " -fsanitize=thread -rdynamic " + at + "callers.o " + at + "emulator.o " +
-      at + "main.o -ldl -o " + at + "check) > " + log + " 2>&1";
+      at + "callers.o && " + compiler + flags + " -c " + at + "main.cpp -o " +
+      at + "main.o && " + compiler + " -fsanitize=thread -rdynamic " + at +
+      "callers.o " + at + "main.o '" PG_EMULATOR_ARCHIVE "' -ldl -o " + at +
+      "check) > " + log + " 2>&1";
   if (std::system(build.c_str()) != 0) {
     for (RaceCheck &check : checks)
       check.message = contents(log);

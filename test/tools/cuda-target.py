@@ -72,9 +72,24 @@ programs.call([programs.PGRUN, "doctor", "--device", "cuda"], code=3, environmen
 found = json.loads(programs.call([programs.PGRUN, "doctor", "--json"], environment=bare)[0])
 programs.expect(any(item["what"] == "CPU" and item["present"] for item in found), "the doctor finds a CPU")
 
-# The estimate of pgc check.
-report = json.loads(pgc(0, "check", "--target", "cuda", "--json")[0])
-for entry in report["cuda"]:
+# The estimate of pgc check, of programs and of an optimizer step: two calls of 128 tokens, then the update.
+report = json.loads(programs.call([programs.PGC, "check", *programs.PACKAGES["trained"], "--target", "cuda", "--json"],
+                                  environment=bare)[0])
+entries = {entry["entry"]: entry for entry in report["cuda"]}
+for entry in entries.values():
     programs.expect(entry["kernels"] >= entry["launches"] > 0, f"{entry}")
     programs.expect(0 < entry["seconds"]["H200"] <= entry["seconds"]["H100"] < entry["seconds"]["A100"], f"{entry}")
-programs.expect_in("tok/s", pgc(0, "check", "--target", "cuda")[0])
+    if entry["tokens"]:
+        programs.expect(abs(entry["bytes_per_token"] * entry["tokens"] - entry["bytes"]) < 1e-9 * entry["bytes"], f"{entry}")
+for phase in ("plain", "looped"):
+    step, part, last = entries["step@" + phase], entries["accumulate@" + phase], entries["apply"]
+    programs.expect((step["tokens"], part["tokens"], last["tokens"]) == (256, 128, 0), f"{step}")
+    for what in ("launches", "kernels", "flops", "bytes"):
+        programs.expect(step[what] == 2 * part[what] + last[what], f"{what} of {step}")
+    for gpu, seconds in step["seconds"].items():
+        programs.expect(abs(seconds - 2 * part["seconds"][gpu] - last["seconds"][gpu]) < 1e-9 * seconds, f"{gpu} of {step}")
+    # No GPU is as fast as its memory alone would allow: bytes over the bandwidth of the data sheet is a lower bound.
+    programs.expect(step["seconds"]["H100"] >= step["bytes"] / 3.35e12, f"{step}")
+out = pgc(0, "check", "--target", "cuda")[0]
+for part in ("tok/s", "bytes/token", "launches"):
+    programs.expect_in(part, out)

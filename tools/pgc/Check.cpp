@@ -34,6 +34,8 @@ int check(CheckOptions options) {
     for (const cuda::EmittedKernel &kernel : emitted->kernels)
       stages[kernel.symbol] = static_cast<int64_t>(kernel.stages.size());
     estimate = roofline(*build.module, [&](llvm::StringRef symbol) { return stages.lookup(symbol); });
+    if (auto tokens = build.parts.recipe.find("batch.step_tokens"); tokens != build.parts.recipe.end())
+      addSteps(estimate, tokens->second.i);
   }
   if (options.json) {
     llvm::json::Value json = report.json();

@@ -165,8 +165,10 @@ struct pg_mma_operands {
 inline void pg_mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
     pg_mma_operands mine = {d, a, {b0, b1}};
     pg_emulator->warp("mma m16n8k16", &mine, [](void *const *lanes) {
-        // Fragments to matrices: A [16][16], B [16][8] stored by columns.
-        float a[16][16], b[8][16];
+        // Fragments to matrices: A [16][16], B [16][8]. Eight sums at a time, each over k in order.
+        typedef float Row __attribute__((vector_size(32)));
+        float a[16][16];
+        Row b[16], sums[16] = {};
         for (int l = 0; l < 32; ++l) {
             const auto *lane = static_cast<pg_mma_operands *>(lanes[l]);
             const int g = l / 4, t = l % 4;
@@ -175,17 +177,15 @@ inline void pg_mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], unsigned b0, 
                     a[g + 8 * (i % 2)][2 * t + j + 8 * (i / 2)] = pg_float(lane->a[i] >> (16 * j) << 16);
             for (int i = 0; i < 2; ++i)
                 for (int j = 0; j < 2; ++j)
-                    b[g][2 * t + j + 8 * i] = pg_float(lane->b[i] >> (16 * j) << 16);
+                    b[2 * t + j + 8 * i][g] = pg_float(lane->b[i] >> (16 * j) << 16);
         }
+        for (int m = 0; m < 16; ++m)
+            for (int k = 0; k < 16; ++k)
+                sums[m] += a[m][k] * b[k];
         for (int l = 0; l < 32; ++l) {
             auto *lane = static_cast<pg_mma_operands *>(lanes[l]);
-            for (int i = 0; i < 4; ++i) {
-                const float *left = a[l / 4 + 8 * (i / 2)], *right = b[l % 4 * 2 + i % 2];
-                float sum = 0;
-                for (int k = 0; k < 16; ++k)
-                    sum += left[k] * right[k];
-                lane->d[i] += sum;
-            }
+            for (int i = 0; i < 4; ++i)
+                lane->d[i] += sums[l / 4 + 8 * (i / 2)][l % 4 * 2 + i % 2];
         }
     });
 }
