@@ -5,6 +5,10 @@
 // A contraction over tokens is cut into a fixed number of parts with sums of
 // their own in the workspace, which a second stage adds in order.
 //
+// A static matrix times its own transpose is symmetric: there is a block for every
+// tile on and below the diagonal, which stores the mirrored tile too. Mirrored
+// elements are the same products added in the same order.
+//
 //===----------------------------------------------------------------------===//
 #include "passes/cuda/Emitters.h"
 #include "passes/cuda/ProductText.h"
@@ -30,6 +34,10 @@ private:
   /// Set when the kernel multiplies what lies in memory and stores nothing else.
   std::optional<rt::CudaProduct> plainProduct();
   void emitProduct();
+  /// `row0` and `column0` of a block of the triangle.
+  void writeTriangle(SourceWriter &w);
+  /// Stores the tile across the diagonal, from the columns of this one.
+  void writeMirrored(ElementEvaluator &evaluator, int64_t width);
   /// Sums of the parts in the workspace.
   std::string place() const {
     return "reinterpret_cast<" + product.sum() + " *>(workspace)";
@@ -41,6 +49,7 @@ private:
   Product product;
   ProductYields yields;
   bool tokenDepth = false, hasFailed = false;
+  bool isSymmetric = false; ///< A times A^T
   int64_t staticDepth = 0, parts = 1;
 };
 
@@ -133,6 +142,9 @@ LogicalResult MatmulKernel::describe() {
                             product.columnCount, tokenDepth);
   if (tokenDepth)
     parts = tokenParts(product);
+  isSymmetric = op.getA() == op.getB() && !tokenDepth && product.rowCount &&
+                op.getTransposeA() != op.getTransposeB() &&
+                product.tile.rows == product.tile.columns;
   auto described = ProductYields::of(text, op.getResult());
   if (failed(described))
     return failure();
@@ -146,14 +158,17 @@ void MatmulKernel::emitProduct() {
   writeProductFrame(w, product);
   if (tokenDepth) {
     writeBlockOfParts(w, product, parts);
+  } else if (isSymmetric) {
+    writeTriangle(w);
   } else {
     std::string tiles = std::to_string(product.columnTiles());
     w.line("const int block = (int)pg_block(), column0 = block % " + tiles +
            " * kTileColumns;");
     w.line("const int row0 = block / " + tiles + " * kTileRows;");
+  }
+  if (!tokenDepth)
     w.line("constexpr int depth_begin = 0, depth_end = " +
            std::to_string(staticDepth) + ";");
-  }
   writeProductLoop(evaluator, product);
 
   int64_t width = yields.width(product.columnCount);
@@ -165,12 +180,53 @@ void MatmulKernel::emitProduct() {
                   else
                     writePart(w, product, width, place(), inside);
                 });
+  if (isSymmetric)
+    writeMirrored(evaluator, width);
   hasFailed |= evaluator.failed();
-  text.addStage(productStage(product,
-                             def.getSymName().str() +
-                                 (parts > 1 ? "_parts" : ""),
-                             parts),
-                w);
+  Stage stage = productStage(
+      product, def.getSymName().str() + (parts > 1 ? "_parts" : ""), parts);
+  if (isSymmetric)
+    stage.blocks.multiplier = product.rowTiles() * (product.rowTiles() + 1) / 2;
+  text.addStage(stage, w);
+}
+
+void MatmulKernel::writeTriangle(SourceWriter &w) {
+  for (const char *name : {"block", "row_tile", "first"})
+    w.fresh(name);
+  w.line(R"(// Row tile r of the triangle has the column tiles 0 ... r.
+const int block = (int)pg_block();
+int row_tile = 0, first = 0;
+while (first + row_tile < block)
+    first += ++row_tile;
+const int row0 = row_tile * kTileRows, column0 = (block - first) * kTileColumns;)");
+}
+
+void MatmulKernel::writeMirrored(ElementEvaluator &evaluator, int64_t width) {
+  SourceWriter &w = evaluator.writer();
+  // Neighbouring threads read neighbouring columns of the tile and store vectors
+  // of neighbouring rows.
+  Holes holes;
+  holes.set("sum", product.sum()).set("width", width);
+  holes.set("rows", product.rowCount).set("columns", product.columnCount);
+  for (const char *name : {"mirror", "mirror_row", "mirror_column", "is_mirrored"})
+    w.fresh(name);
+  w.open("if (row0 != column0)");
+  w.open("#pragma unroll 4\nfor (int i = 0; i < " +
+         std::to_string(product.tile.rows * product.tile.columns / width /
+                        product.tile.threads) +
+         "; ++i)");
+  w.line(holes.fill(
+      R"(const int piece = thread + i * kThreads, tile_column = piece % kTileColumns, tile_row = piece / kTileColumns * @width@;
+const bool is_mirrored = column0 + tile_column < @rows@ && row0 + tile_row < @columns@;
+const int mirror_row = pg_min(column0 + tile_column, @rows@ - 1), mirror_column = pg_min(row0 + tile_row, @columns@ - @width@);
+pg_vec<@sum@, @width@> mirror;
+#pragma unroll
+for (int k = 0; k < @width@; ++k)
+    mirror[k] = tile[(tile_row + k) * kTilePitch + tile_column];)"));
+  yields.write(evaluator, "mirror", width, "is_mirrored", "mirror_row",
+               "mirror_column");
+  w.close();
+  w.close();
 }
 
 } // namespace

@@ -139,17 +139,18 @@ void VectorOutput::store(SourceWriter &w) const {
 
 void ProductYields::write(ElementEvaluator &evaluator, const std::string &name,
                           int64_t width, const std::string &inside,
-                          const std::string &rowName) const {
+                          const std::string &rowName,
+                          const std::string &columnName) const {
   SourceWriter &w = evaluator.writer();
   auto type = cast<RankedTensorType>(product.getType());
   int64_t columns = type.getDimSize(1);
   int64_t rows = type.isDynamicDim(0) ? std::numeric_limits<int64_t>::max()
                                       : type.getDimSize(0);
-  Term row{rowName, w.depth()}, column{"column", w.depth()};
+  Term row{rowName, w.depth()}, column{columnName, w.depth()};
   std::vector<VectorOutput> outputs;
   for (unsigned k = 0; k < text->yields().size(); ++k)
     outputs.push_back(VectorOutput::declare(
-        w, *text, k, std::to_string(columns) + "ll * " + rowName + " + column",
+        w, *text, k, std::to_string(columns) + "ll * " + rowName + " + " + columnName,
         width));
   evaluator.openVector(width);
   std::string element = name + "[" + evaluator.lane() + "]";

@@ -41,11 +41,12 @@ public:
   int64_t width(int64_t columns) const;
   /// Evaluates every yield at (row, column ... column + width) with the product's
   /// elements in the vector `name`, and stores it as its mode asks, where the
-  /// condition `inside` ("": always) holds. `row` (or what `rowName` says) and
-  /// `column` are ints in scope.
+  /// condition `inside` ("": always) holds. `row` and `column` (or what the last
+  /// arguments say) are ints in scope.
   void write(ElementEvaluator &evaluator, const std::string &name,
              int64_t width, const std::string &inside,
-             const std::string &rowName = "row") const;
+             const std::string &rowName = "row",
+             const std::string &columnName = "column") const;
 
 private:
   KernelText *text = nullptr;

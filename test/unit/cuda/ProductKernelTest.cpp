@@ -133,6 +133,30 @@ TEST(CudaProduct, StaticTimesStaticInAllLayouts) {
     expectEqual(text, element, {1});
 }
 
+// Several tiles on and below the diagonal, the last not full; what is added is not symmetric.
+TEST(CudaProduct, MatrixTimesItsTransposeStoresMirroredTiles) {
+  std::string text;
+  for (auto [rows, columns] : {std::pair<int64_t, int64_t>{150, 72}, {130, 33}})
+    for (bool left : {false, true}) {
+      int64_t size = left ? columns : rows;
+      std::string a = matrix(rows, columns), c = matrix(size, size);
+      text += "pg.kernel_def @gram_" + std::to_string(size) + (left ? "_left" : "_right") + std::to_string(rows) +
+              " attributes {modes = array<i64: 0, 1>} {\n^bb0(%a: " + a + ", %r: " + c +
+              "):\n  %c = pg.matmul %a, %a " + (left ? "{transpose_a}" : "{transpose_b}") + " : " + a + ", " + a +
+              " -> " + c + "\n  %s = pg.add %c, %r : " + c + "\n  pg.yield %s, %c : " + c + ", " + c + "\n}\n";
+    }
+  for (const char *element : kElements)
+    expectEqual(text, element, {1});
+  // Ten of the sixteen tiles of 200 x 200.
+  std::string a = matrix(200, 40), c = matrix(200, 200);
+  TargetPair pair("pg.kernel_def @gram attributes {modes = array<i64: 0>} {\n^bb0(%a: " + a +
+                      "):\n  %c = pg.matmul %a, %a {transpose_b} : " + a + ", " + a + " -> " + c +
+                      "\n  pg.yield %c : " + c + "\n}\n",
+                  "f32");
+  ASSERT_EQ(pair.error(), "");
+  EXPECT_EQ(pair.kernels()[0].stages[0].blocks.multiplier, 10);
+}
+
 TEST(CudaProduct, DoublePrecision) {
   expectEqual(product("wide", matrix(-1, 100), matrix(36, 100), matrix(-1, 36),
                       "{transpose_b}", 0),
