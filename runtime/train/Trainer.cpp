@@ -115,10 +115,12 @@ Status Run::restoreOrInitialise() {
     }
     note("'" + folder.path() + "' has no checkpoint yet: the run begins anew");
   }
-  Status status = initialise(executor, uint64_t(state.seed));
-  if (status && !options.initialWeights.empty())
-    status = loadWeights(executor, options.initialWeights);
-  return status;
+  if (options.initialWeights.empty())
+    return initialise(executor, uint64_t(state.seed));
+  // A weights file has every parameter: nothing is drawn (seconds, where matrices are orthogonal).
+  if (Status status = executor.resetStates(); !status)
+    return status;
+  return loadWeights(executor, options.initialWeights);
 }
 
 void Run::carryLedger() {

@@ -242,9 +242,10 @@ Status run(Options options) {
   bool hasPeaks = isProfiled && executor.device().isHost();
   Peaks peaks = hasPeaks ? measurePeaks(executor.pool(), peakKindOf(package)) : Peaks();
   double measured = monotonicSeconds();
-  if (Status status = initialise(executor, 1); !status)
+  bool isGiven = !options.weights.empty();
+  if (Status status = isGiven ? executor.resetStates() : initialise(executor, 1); !status)
     return status;
-  if (Status status = options.weights.empty() ? fillZeros(executor) : loadWeights(executor, options.weights); !status)
+  if (Status status = isGiven ? loadWeights(executor, options.weights) : fillZeros(executor); !status)
     return status;
   double initialised = monotonicSeconds();
   for (int e : {*index, apply})
