@@ -21,9 +21,12 @@
 //      reader sees one number, and a value rebuilt in the backward part from
 //      stored ones has the bits it had in the forward part.
 //
-// Entries without a token axis (optimizer updates) are left alone.
+// Entries without a token axis (optimizer updates) are left alone, but for what
+// they round themselves, where the target asks for it (NarrowRounded.cpp).
 //
 //===----------------------------------------------------------------------===//
+
+#include "passes/fuse/Narrow.h"
 
 #include "passes/fuse/KernelGroups.h"
 #include "passes/fuse/Passes.h"
@@ -37,6 +40,33 @@
 using namespace mlir;
 
 namespace pg {
+
+Reading readingOf(OpOperand &operand) {
+  Operation *op = operand.getOwner();
+  if (auto storage = dyn_cast<OperandStorageOpInterface>(op)) {
+    OperandStorage how = storage.getOperandStorage(operand.getOperandNumber());
+    return how == OperandStorage::Factor ? Reading::Factor
+           : how == OperandStorage::Any  ? Reading::AsStored
+                                         : Reading::Wide;
+  }
+  return roleOf(op) == FusionRole::Neighbour ? Reading::AsStored
+                                             : Reading::Maths;
+}
+
+void eachReader(Value value, function_ref<void(OpOperand &)> visit) {
+  for (OpOperand &use : value.getUses()) {
+    if (auto reshape = dyn_cast<ReshapeOp>(use.getOwner()))
+      eachReader(reshape.getResult(), visit);
+    else
+      visit(use);
+  }
+}
+
+bool hasTokenAxis(func::FuncOp entry) {
+  return llvm::any_of(entry.getBody().front(), [](Operation &op) {
+    return llvm::any_of(op.getResultTypes(), isTokenTensor);
+  });
+}
 
 namespace {
 
@@ -64,33 +94,6 @@ RankedTensorType retyped(Value value, Type element) {
   return cast<RankedTensorType>(value.getType()).clone(element);
 }
 
-/// How an op reads an operand: as a factor of a product; as it lies in memory, in
-/// whatever type; as it lies in memory, in the wide type; or by maths, which
-/// widens what it reads.
-enum class Reading { Factor, AsStored, Wide, Maths };
-
-Reading readingOf(OpOperand &operand) {
-  Operation *op = operand.getOwner();
-  if (auto storage = dyn_cast<OperandStorageOpInterface>(op)) {
-    OperandStorage how = storage.getOperandStorage(operand.getOperandNumber());
-    return how == OperandStorage::Factor ? Reading::Factor
-           : how == OperandStorage::Any  ? Reading::AsStored
-                                         : Reading::Wide;
-  }
-  return roleOf(op) == FusionRole::Neighbour ? Reading::AsStored
-                                             : Reading::Maths;
-}
-
-/// Calls `visit` for every operand that reads `value`, reshapes looked through.
-void eachReader(Value value, function_ref<void(OpOperand &)> visit) {
-  for (OpOperand &use : value.getUses()) {
-    if (auto reshape = dyn_cast<ReshapeOp>(use.getOwner()))
-      eachReader(reshape.getResult(), visit);
-    else
-      visit(use);
-  }
-}
-
 /// The versions of a value in memory that readers ask for.
 struct Demand {
   bool asFactor = false, otherwise = false;
@@ -105,10 +108,7 @@ public:
 
   void run() {
     Block &block = entry.getBody().front();
-    bool hasTokens = llvm::any_of(block, [](Operation &op) {
-      return llvm::any_of(op.getResultTypes(), isTokenTensor);
-    });
-    if (!hasTokens)
+    if (!hasTokenAxis(entry))
       return;
     SmallVector<Operation *> ops;
     for (Operation &op : block.without_terminator())
@@ -490,7 +490,7 @@ private:
 
 } // namespace
 
-LogicalResult narrowStorage(ModuleOp module, StringRef name) {
+LogicalResult narrowStorage(ModuleOp module, StringRef name, bool rounded) {
   const rt::PrecisionPolicy *policy = rt::findPrecisionPolicy(name.str());
   if (!policy)
     return module.emitError("unknown precision policy '")
@@ -500,11 +500,15 @@ LogicalResult narrowStorage(ModuleOp module, StringRef name) {
                   elementType(policy->factor, context),
                   elementType(policy->activation, context),
                   elementType(policy->statistic, context)};
-  if (storage.factor == storage.maths && storage.activation == storage.maths &&
-      storage.statistic == storage.maths)
-    return success();
-  for (func::FuncOp entry : entriesOf(module))
-    EntryNarrower(entry, storage).run();
+  bool isUniform = storage.factor == storage.maths &&
+                   storage.activation == storage.maths &&
+                   storage.statistic == storage.maths;
+  for (func::FuncOp entry : entriesOf(module)) {
+    if (!isUniform)
+      EntryNarrower(entry, storage).run();
+    if (rounded)
+      storeRounded(entry);
+  }
   return success();
 }
 
@@ -518,7 +522,7 @@ struct NarrowPass : impl::NarrowPassBase<NarrowPass> {
     auto named = getOperation()->getAttrOfType<StringAttr>("pg.precision");
     if (policy.empty())
       policy = named ? named.getValue().str() : std::string("f32");
-    if (failed(narrowStorage(getOperation(), policy)))
+    if (failed(narrowStorage(getOperation(), policy, rounded)))
       signalPassFailure();
   }
 };

@@ -26,7 +26,10 @@ void scheduleEntry(mlir::func::FuncOp entry);
 /// `numAbsorbed` gains the ops taken into prologues and epilogues.
 mlir::LogicalResult fuseEntry(mlir::func::FuncOp entry, int64_t &numAbsorbed);
 /// Storage types of a precision policy (pg-narrow); fails on an unknown name.
-mlir::LogicalResult narrowStorage(mlir::ModuleOp module, llvm::StringRef policy);
+/// `rounded`: what entries without a token axis round to bf16 themselves is stored as
+/// bf16, for targets that multiply bf16 faster; no bit changes.
+mlir::LogicalResult narrowStorage(mlir::ModuleOp module, llvm::StringRef policy,
+                                  bool rounded = false);
 /// Kernels to kernel_defs and launches (pg-outline); returns the number of
 /// distinct kernels.
 mlir::FailureOr<int64_t> outlineKernels(mlir::ModuleOp module);

@@ -38,10 +38,14 @@ def NarrowPass : Pass<"pg-narrow", "::mlir::ModuleOp"> {
     them) become narrow where the precision policy says so; casts stand inside
     the kernels that write and read them. Row-wise maths, sums, statistics of rows
     and heads, partial sums, gradients, parameters and outputs stay wide.
+    With `rounded`, entries without a token axis keep what they round to bf16
+    themselves as bf16 between kernels, which changes no bit.
   }];
   let options = [
     Option<"policy", "policy", "std::string", "\"\"",
-           "f32, f64 or bf16; default: the module's pg.precision">];
+           "f32, f64 or bf16; default: the module's pg.precision">,
+    Option<"rounded", "rounded", "bool", "false",
+           "entries without a token axis: values the program rounds to bf16 are stored as bf16">];
 }
 
 def OutlinePass : Pass<"pg-outline", "::mlir::ModuleOp"> {

@@ -71,7 +71,9 @@ mlir::LogicalResult decomposePhase(mlir::ModuleOp module) {
 mlir::LogicalResult fusePhase(mlir::ModuleOp module, const PipelineOptions &o) {
   // Recomputation first: it decides which values live across the turn, and the
   // clones must be there when kernels are formed. It tries plans on copies.
-  auto narrow = [&](mlir::ModuleOp fused) { return narrowStorage(fused, o.precision); };
+  auto narrow = [&](mlir::ModuleOp fused) {
+    return narrowStorage(fused, o.precision, o.storesRounded);
+  };
   if (mlir::failed(recompute(module, o.memoryLimit, o.prepareTarget, narrow)))
     return mlir::failure();
   // The target's wishes are value-level ops, so that they fuse and are planned

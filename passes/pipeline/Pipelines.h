@@ -17,6 +17,7 @@ struct PipelineOptions {
   std::string precision = "f32"; ///< a precision policy
   int64_t memoryLimit = 0;       ///< arena bytes, 0 = none
   bool spreadsStatic = false;    ///< plan entries without tokens for launches side by side
+  bool storesRounded = false;    ///< as bf16 what such entries round to it themselves
   ModuleStep prepareTarget;      ///< the target's wishes on value-level ops; may be empty
 };
 

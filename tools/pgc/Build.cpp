@@ -162,6 +162,7 @@ int buildProgram(Session &session, const BuildOptions &options, Build &build) {
   pipeline.memoryLimit = options.memoryLimit;
   pipeline.prepareTarget = prepareForCpu;
   pipeline.spreadsStatic = targets->cuda;
+  pipeline.storesRounded = targets->cuda;
   std::string last =
       llvm::is_contained(pipelinePhases(), options.stopAfter) ? options.stopAfter : "planned";
   int dumped = kOk;

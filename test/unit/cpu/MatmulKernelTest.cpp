@@ -133,6 +133,59 @@ TEST(MatmulKernel, MatrixTimesItsTransposeWithAnEpilogueThatIsNotSymmetric) {
       }
 }
 
+/// Numbers of bf16, as they are stored and as f32.
+struct Halves {
+  std::vector<uint16_t> stored;
+  std::vector<float> wide;
+  explicit Halves(int64_t count, uint64_t seed) : wide(noise<float>(count, seed)) {
+    for (float &value : wide) {
+      uint32_t bits;
+      std::memcpy(&bits, &value, 4);
+      stored.push_back(static_cast<uint16_t>(bits >> 16));
+      bits &= 0xFFFF0000u;
+      std::memcpy(&value, &bits, 4);
+    }
+  }
+};
+
+// Values that bf16 can hold multiply the same however they are stored, also in a matrix times its own transpose.
+TEST(MatmulKernel, FactorsStoredNarrowGiveTheBitsOfWideOnes) {
+  auto text = [](const std::string &x, const std::string &g, const std::string &y, bool left) {
+    std::string gram = "pg.kernel_def @k attributes {modes = array<i64: 0, 0>} {\n^bb0(%x: " + x + ", %g: " + g +
+                       "):\n  %c = pg.matmul %x, %x {transpose_" + (left ? "a" : "b") + "} : " + x + ", " + x + " -> " + y;
+    bool isNarrow = g != y;
+    if (isNarrow)
+      gram += "\n  %w = pg.cast %g : " + g + " -> " + y;
+    gram += "\n  %s = pg.add %c, " + std::string(isNarrow ? "%w" : "%g") + " : " + y + "\n  %r = pg.round %s to bf16 : " + y;
+    if (isNarrow)
+      gram += "\n  %n = pg.cast %r : " + y + " -> " + g;
+    return gram + "\n  pg.yield %c, " + (isNarrow ? "%n" : "%r") + " : " + y + ", " + g + "\n}\n";
+  };
+  for (int64_t n : {9, 400})
+    for (bool left : {false, true}) {
+      int64_t k = 140;
+      std::string shapeX = left ? std::to_string(k) + "x" + std::to_string(n) : std::to_string(n) + "x" + std::to_string(k);
+      std::string shapeG = std::to_string(n) + "x" + std::to_string(n);
+      std::string wideX = "tensor<" + shapeX + "xf32>", wideG = "tensor<" + shapeG + "xf32>";
+      KernelRunner wide(text(wideX, wideG, wideG, left));
+      KernelRunner narrow(text("tensor<" + shapeX + "xbf16>", "tensor<" + shapeG + "xbf16>", wideG, left));
+      ASSERT_TRUE(wide.isReady() && narrow.isReady());
+      Halves x(n * k, 1), g(n * n, 2);
+      std::vector<float> sums(n * n, NAN), rounded(n * n, NAN), sumsOfNarrow(n * n, NAN);
+      std::vector<uint16_t> stored(n * n, 0xFFFF);
+      PackedBatch batch(0, {}, {});
+      wide.run({x.wide.data(), g.wide.data(), sums.data(), rounded.data()}, batch.view);
+      narrow.run({x.stored.data(), g.stored.data(), sumsOfNarrow.data(), stored.data()}, batch.view);
+      EXPECT_EQ(sums, sumsOfNarrow) << n << " " << left;
+      for (int64_t i = 0; i < n * n; ++i) {
+        uint32_t bits = uint32_t(stored[i]) << 16;
+        float value;
+        std::memcpy(&value, &bits, 4);
+        ASSERT_EQ(value, rounded[i]) << n << " " << left << " " << i;
+      }
+    }
+}
+
 TEST(MatmulKernel, NarrowVectorsAndDoublePrecision) {
   for (int64_t bytes : {16, 32, 64}) {
     std::string text = matmulText("tensor<?x100xf64>", "tensor<36x100xf64>",

@@ -157,6 +157,37 @@ TEST(CudaProduct, MatrixTimesItsTransposeStoresMirroredTiles) {
   EXPECT_EQ(pair.kernels()[0].stages[0].blocks.multiplier, 10);
 }
 
+// An iteration in bf16 as it is stored: round(A A^T), its square mixed with itself and that times A, under epilogues that
+// round at every step. Rows of whole pieces and rows that end inside one.
+TEST(CudaProduct, EveryScheduleOfRoundedProductsOfStoredValues) {
+  std::string text;
+  for (auto [rows, columns] : {std::pair<int64_t, int64_t>{136, 200}, {70, 33}}) {
+    std::string size = std::to_string(rows);
+    std::string x = matrix(rows, columns), g = matrix(rows, rows);
+    std::string wideX = matrix(rows, columns, "$R"), wideG = matrix(rows, rows, "$R");
+    text += "pg.kernel_def @gram_" + size + " attributes {modes = array<i64: 0>} {\n^bb0(%x: " + x +
+            "):\n  %p = pg.matmul %x, %x {transpose_b} : " + x + ", " + x + " -> " + wideG +
+            "\n  %r = pg.round %p to bf16 : " + wideG + "\n  %n = pg.cast %r : " + wideG + " -> " + g +
+            "\n  pg.yield %n : " + g + "\n}\n";
+    // What is read beside the sums is not symmetric.
+    auto step = [&](const std::string &name, const std::string &arguments, const std::string &added,
+                    const std::string &narrow, const std::string &wide, const std::string &factors) {
+      text += "pg.kernel_def @" + name + "_" + size + " attributes {modes = array<i64: 0>} {\n^bb0(" + arguments +
+              ", %z: f64, %b: f64, %c: f64):\n  %w = pg.cast " + added + " : " + narrow + " -> " + wide +
+              "\n  %p = pg.matmul " + factors + " -> " + wide + "\n  %r = pg.round %p to bf16 : " + wide +
+              "\n  %0 = pg.splat %b : " + wide + "\n  %1 = pg.mul %0, %w : " + wide + "\n  %2 = pg.round %1 to bf16 : " +
+              wide + "\n  %3 = pg.splat %c : " + wide + "\n  %4 = pg.mul %3, %r : " + wide +
+              "\n  %5 = pg.round %4 to bf16 : " + wide + "\n  %6 = pg.add %2, %5 : " + wide + "\n  %7 = pg.splat %z : " +
+              wide + "\n  %8 = pg.add %6, %7 : " + wide + "\n  %9 = pg.round %8 to bf16 : " + wide +
+              "\n  %n = pg.cast %9 : " + wide + " -> " + narrow + "\n  pg.yield %n : " + narrow + "\n}\n";
+    };
+    step("mix", "%g: " + g, "%g", g, wideG, "%g, %g {transpose_b} : " + g + ", " + g);
+    step("next", "%g: " + g + ", %x: " + x, "%x", x, wideX, "%g, %x : " + g + ", " + x);
+  }
+  // A sum that is rounded the other way moves by one part in 128.
+  expectEqual(text, "bf16", {1}, true, 1, 1, 2e-2);
+}
+
 TEST(CudaProduct, DoublePrecision) {
   expectEqual(product("wide", matrix(-1, 100), matrix(36, 100), matrix(-1, 36),
                       "{transpose_b}", 0),

@@ -20,7 +20,7 @@ namespace pg::nvrtc {
 namespace {
 
 // Forward, input gradient and weight gradient of an MLP whose activation is computed while the operand lands; attention;
-// the head; adapters; a product and a head that read codes.
+// the head; adapters; a product and a head that read codes; the three products of an iteration in bf16.
 const char *const kKernels = R"mlir(
 pg.kernel_def @up attributes {modes = array<i64: 0>} {
   ^bb0(%x: tensor<?x512xbf16>, %w: tensor<2048x512xbf16>):
@@ -106,6 +106,42 @@ pg.kernel_def @adapter_gradient attributes {modes = array<i64: 2>} {
   ^bb0(%a: tensor<?x96xbf16>, %b: tensor<?x512xbf16>):
     %r = pg.grouped_outer %a, %b : tensor<?x96xbf16>, tensor<?x512xbf16> -> tensor<64x96x512xf32>
     pg.yield %r : tensor<64x96x512xf32>
+}
+pg.kernel_def @gram attributes {modes = array<i64: 0>} {
+  ^bb0(%x: tensor<2048x512xbf16>):
+    %p = pg.matmul %x, %x {transpose_a} : tensor<2048x512xbf16>, tensor<2048x512xbf16> -> tensor<512x512xf32>
+    %r = pg.round %p to bf16 : tensor<512x512xf32>
+    %n = pg.cast %r : tensor<512x512xf32> -> tensor<512x512xbf16>
+    pg.yield %n : tensor<512x512xbf16>
+}
+pg.kernel_def @mix attributes {modes = array<i64: 0>} {
+  ^bb0(%g: tensor<512x512xbf16>, %b: f64, %c: f64):
+    %w = pg.cast %g : tensor<512x512xbf16> -> tensor<512x512xf32>
+    %0 = pg.splat %b : tensor<512x512xf32>
+    %1 = pg.mul %0, %w : tensor<512x512xf32>
+    %2 = pg.round %1 to bf16 : tensor<512x512xf32>
+    %p = pg.matmul %g, %g {transpose_b} : tensor<512x512xbf16>, tensor<512x512xbf16> -> tensor<512x512xf32>
+    %r = pg.round %p to bf16 : tensor<512x512xf32>
+    %3 = pg.splat %c : tensor<512x512xf32>
+    %4 = pg.mul %3, %r : tensor<512x512xf32>
+    %5 = pg.round %4 to bf16 : tensor<512x512xf32>
+    %6 = pg.add %2, %5 : tensor<512x512xf32>
+    %7 = pg.round %6 to bf16 : tensor<512x512xf32>
+    %n = pg.cast %7 : tensor<512x512xf32> -> tensor<512x512xbf16>
+    pg.yield %n : tensor<512x512xbf16>
+}
+pg.kernel_def @next attributes {modes = array<i64: 0>} {
+  ^bb0(%x: tensor<2048x512xbf16>, %m: tensor<512x512xbf16>, %a: f64):
+    %w = pg.cast %x : tensor<2048x512xbf16> -> tensor<2048x512xf32>
+    %0 = pg.splat %a : tensor<2048x512xf32>
+    %1 = pg.mul %0, %w : tensor<2048x512xf32>
+    %2 = pg.round %1 to bf16 : tensor<2048x512xf32>
+    %p = pg.matmul %x, %m : tensor<2048x512xbf16>, tensor<512x512xbf16> -> tensor<2048x512xf32>
+    %r = pg.round %p to bf16 : tensor<2048x512xf32>
+    %3 = pg.add %2, %r : tensor<2048x512xf32>
+    %4 = pg.round %3 to bf16 : tensor<2048x512xf32>
+    %n = pg.cast %4 : tensor<2048x512xf32> -> tensor<2048x512xbf16>
+    pg.yield %n : tensor<2048x512xbf16>
 }
 )mlir";
 
