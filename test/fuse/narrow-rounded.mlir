@@ -81,14 +81,14 @@ module {
 // -----
 
 // A product has one type of factors: one that is not rounded keeps the other as it is, and what that one meets
-// elsewhere. Other types than bf16, and outputs, change nothing either.
+// elsewhere. Other types than bf16, outputs, and what is computed from rounded values change nothing either.
 module {
   pg.parameter @w : tensor<8x8xf32> {init = {kind = "zeros"}, group = "matrix"}
   // CHECK-LABEL: func.func @mixed
   // CHECK-NOT: xbf16
   func.func @mixed() {
     %w = pg.param @w : tensor<8x8xf32>
-    %x:4 = pg.kernel(%w) : (tensor<8x8xf32>) -> (tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>) {
+    %x:5 = pg.kernel(%w) : (tensor<8x8xf32>) -> (tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>) {
     ^bb0(%a: tensor<8x8xf32>):
       %0 = pg.round %a to bf16 : tensor<8x8xf32>
       %1 = pg.neg %0 : tensor<8x8xf32>
@@ -96,16 +96,17 @@ module {
       %3 = pg.exp %a : tensor<8x8xf32>
       %4 = pg.round %3 to i32 : tensor<8x8xf32>
       %5 = pg.round %3 to bf16 : tensor<8x8xf32>
-      pg.yield %0, %2, %4, %5 : tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>
+      %6 = pg.add %0, %2 : tensor<8x8xf32>
+      pg.yield %0, %2, %4, %5, %6 : tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>
     }
     %y = pg.kernel(%x#0, %x#1) : (tensor<8x8xf32>, tensor<8x8xf32>) -> tensor<8x8xf32> {
     ^bb0(%a: tensor<8x8xf32>, %b: tensor<8x8xf32>):
       %0 = pg.matmul %a, %b : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
       pg.yield %0 : tensor<8x8xf32>
     }
-    pg.kernel(%x#1, %x#2, %y) {targets = [#pg.target<@w, store>]} : (tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>) -> () {
-    ^bb0(%a: tensor<8x8xf32>, %b: tensor<8x8xf32>, %c: tensor<8x8xf32>):
-      %0 = pg.add %b, %c : tensor<8x8xf32>
+    pg.kernel(%x#1, %x#2, %y, %x#4) {targets = [#pg.target<@w, store>]} : (tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>, tensor<8x8xf32>) -> () {
+    ^bb0(%a: tensor<8x8xf32>, %b: tensor<8x8xf32>, %c: tensor<8x8xf32>, %d: tensor<8x8xf32>):
+      %0 = pg.add %d, %c : tensor<8x8xf32>
       %1 = pg.matmul %a, %b : tensor<8x8xf32>, tensor<8x8xf32> -> tensor<8x8xf32>
       %2 = pg.add %0, %1 : tensor<8x8xf32>
       pg.yield %2 : tensor<8x8xf32>
