@@ -1,5 +1,4 @@
-//===- CpuBackend.cpp - kernel_defs to code, on several threads
-//----------------===//
+//===- CpuBackend.cpp - kernel_defs to code, on several threads -------------===//
 //
 // Every kernel is an object of its own, so neither the number of threads nor
 // the order in which they finish can change a byte. A thread has its own MLIR
@@ -10,6 +9,8 @@
 
 #include "passes/cpu/MicroKernel.h"
 #include "passes/cpu/RowKernel.h"
+#include "passes/cpu/StructuredKernels.h"
+#include "runtime/package/KernelAbi.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
@@ -32,6 +33,8 @@ namespace {
 
 /// One kernel on its way.
 struct Job {
+  KernelDefOp def;
+  bool isVersion = false; ///< the second version of the kernel
   std::string text;
   std::string object;
   EmittedKernel kernel;
@@ -65,8 +68,9 @@ void compileJob(Job &job, MLIRContext &context, const Target &target,
     return fail("the printed kernel does not parse");
   OwningOpRef<ModuleOp> module(ModuleOp::create(source->getLoc()));
   KernelDefOp def = *source->getOps<KernelDefOp>().begin();
-  FailureOr<KernelShape> shape =
-      emitKernel(def, *module, CpuTarget{target.vectorBytes});
+  if (job.isVersion)
+    def.setSymName((def.getSymName() + "." + rt::kVersionFlag).str());
+  FailureOr<KernelShape> shape = emitKernel(def, *module, target.emission());
   if (failed(shape))
     return fail("emission failed");
   job.kernel = {shape->scratchBytes, shape->items, shape->category};
@@ -89,31 +93,52 @@ rt::StatusOr<ObjectCode> compileShared(const std::set<std::string> &symbols,
   loadDialects(context);
   OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(&context)));
   for (const std::string &symbol : symbols)
-    if (!defineMicroKernel(*module, symbol, CpuTarget{target.vectorBytes}))
+    if (!defineMicroKernel(*module, symbol, target.emission()))
       return rt::Status(rt::Code::Internal, "no shared function " + symbol);
   if (failed(lowerToLLVM(*module)))
     return rt::Status(rt::Code::Internal, "lowering of shared functions failed");
   return compileObject(*module, target, /*wholePipeline=*/true, cache);
 }
 
+/// A kernel has one shape for both versions.
+bool mergeVersion(EmittedKernel &kernel, const EmittedKernel &version) {
+  kernel.scratchBytes = std::max(kernel.scratchBytes, version.scratchBytes);
+  const rt::WorkItems &a = kernel.items, &b = version.items;
+  return a.tokensPerItem == b.tokensPerItem && a.multiplier == b.multiplier &&
+         a.grain == b.grain;
+}
+
 } // namespace
 
 FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
                                int jobCount, const Cache &cache) {
-  std::vector<KernelDefOp> defs(outlined.getOps<KernelDefOp>().begin(),
-                                outlined.getOps<KernelDefOp>().end());
-  std::vector<Job> jobs(defs.size());
-  for (auto [job, def] : llvm::zip(jobs, defs)) {
-    llvm::raw_string_ostream out(job.text);
-    def->print(out, OpPrintingFlags().useLocalScope());
+  Target plain = target, version = target;
+  if (target.pairDotIsVersion) {
+    plain.pairDot = PairDot::None;
+    if (target.pairDot == PairDot::Instruction)
+      version.llvmFeatures += (version.llvmFeatures.empty() ? "+" : ",+") +
+                              std::string(kPairDotFeature);
   }
+  std::vector<Job> jobs;
+  for (bool isVersion : {false, true})
+    for (KernelDefOp def : outlined.getOps<KernelDefOp>()) {
+      Operation *op = findStructuredOp(def);
+      if (isVersion && !(target.pairDotIsVersion && op && hasBf16Factors(op)))
+        continue;
+      Job &job = jobs.emplace_back();
+      job.def = def;
+      job.isVersion = isVersion;
+      llvm::raw_string_ostream out(job.text);
+      def->print(out, OpPrintingFlags().useLocalScope());
+    }
 
   std::atomic<size_t> next = 0;
   auto work = [&] {
     MLIRContext context(MLIRContext::Threading::DISABLED);
     loadDialects(context);
     for (size_t index = next++; index < jobs.size(); index = next++)
-      compileJob(jobs[index], context, target, cache);
+      compileJob(jobs[index], context, jobs[index].isVersion ? version : plain,
+                 cache);
   };
   std::vector<std::thread> threads;
   for (int k = 1; k < std::min<int>(jobCount, jobs.size()); ++k)
@@ -124,26 +149,39 @@ FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
 
   EmittedCode code;
   std::vector<std::string> objects;
-  std::set<std::string> shared;
+  std::set<std::string> shared, sharedOfPairs;
   bool complete = true;
-  for (auto [job, def] : llvm::zip(jobs, defs)) {
+  for (Job &job : jobs) {
+    std::string symbol = job.def.getSymName().str();
+    if (complete && job.error.empty() && job.isVersion &&
+        !mergeVersion(code.kernels[symbol], job.kernel))
+      job.error = "its versions differ in shape";
     if (!job.error.empty()) {
-      def.emitError() << "kernel @" << def.getSymName() << ": " << job.error;
+      job.def.emitError() << "kernel @" << symbol << ": " << job.error;
       complete = false;
     }
-    code.kernels[def.getSymName().str()] = job.kernel;
-    code.cached += job.cached;
+    if (!job.isVersion) {
+      code.kernels[symbol] = job.kernel;
+      code.cached += job.cached;
+    }
     objects.push_back(std::move(job.object));
-    shared.insert(job.shared.begin(), job.shared.end());
+    for (const std::string &name : job.shared)
+      (isPairFunction(name) ? sharedOfPairs : shared).insert(name);
   }
   if (!complete)
     return failure();
-  if (!shared.empty()) {
-    rt::StatusOr<ObjectCode> object = compileShared(shared, target, cache);
+  auto addShared = [&](const std::set<std::string> &names,
+                       const Target &machine) -> LogicalResult {
+    if (names.empty())
+      return success();
+    rt::StatusOr<ObjectCode> object = compileShared(names, machine, cache);
     if (!object)
       return outlined.emitError() << object.status().message();
     objects.push_back(std::move(object->bytes));
-  }
+    return success();
+  };
+  if (failed(addShared(shared, plain)) || failed(addShared(sharedOfPairs, version)))
+    return failure();
   rt::StatusOr<std::string> elf = linkShared(objects, target);
   if (!elf)
     return outlined.emitError() << elf.status().message();

@@ -8,6 +8,7 @@
 #define PG_PASSES_CPU_CPUBACKEND_H
 
 #include "passes/cache/Cache.h"
+#include "passes/cpu/Emitter.h"
 #include "runtime/package/Package.h"
 
 #include "mlir/IR/BuiltinOps.h"
@@ -25,15 +26,26 @@ namespace pg::cpu {
 /// A machine to emit for.
 struct Target {
   std::string cpu;                   ///< LLVM CPU name
-  std::string level;                 ///< "x86-64-v2", "x86-64-v3", "x86-64-v4", "native"
+  std::string level;                 ///< name that `namedTarget` knows
   std::vector<std::string> features; ///< /proc/cpuinfo flags the code needs
   int vectorBytes = 16;
   std::string llvmFeatures; ///< features beyond the CPU's, "+avx512bf16,..."
+  PairDot pairDot = PairDot::None; ///< for products of bf16 factors
+  /// Kernels with such products are compiled twice, without and (as the version of
+  /// KernelAbi.h) with `pairDot`; the runtime chooses.
+  bool pairDotIsVersion = false;
+
+  CpuTarget emission() const { return {vectorBytes, pairDot}; }
 };
+
+/// Names for messages.
+inline constexpr const char *kLevels =
+    "x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4-bf16 or native";
 
 /// The highest portable level this machine has.
 Target hostTarget();
-/// A level by name; "native" is the host's level with its further extensions.
+/// A level by name. "x86-64-v4-bf16" is x86-64-v4 with second versions for CPUs
+/// that have avx512_bf16; "native" is the host's level with its further extensions.
 mlir::FailureOr<Target> namedTarget(llvm::StringRef level);
 
 struct EmittedKernel {

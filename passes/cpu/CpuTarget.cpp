@@ -1,6 +1,7 @@
-//===- CpuTarget.cpp - levels of x86-64 and what they need
-//--------------------===//
+//===- CpuTarget.cpp - levels of x86-64 and what they need ------------------===//
 #include "passes/cpu/CpuBackend.h"
+
+#include "runtime/package/KernelAbi.h"
 
 #include "llvm/TargetParser/Host.h"
 
@@ -30,9 +31,12 @@ constexpr Feature kLevel4[] = {{"avx512f", "avx512f"},
                                {"avx512vl", "avx512vl"}};
 /// Worth having where present; only "native" code uses them.
 constexpr Feature kExtensions[] = {
-    {"avx512bf16", "avx512_bf16"}, {"avx512vnni", "avx512_vnni"},
+    {kPairDotFeature, rt::kVersionFlag}, {"avx512vnni", "avx512_vnni"},
     {"avx512vbmi", "avx512vbmi"},  {"avx512vbmi2", "avx512_vbmi2"},
     {"avx512fp16", "avx512_fp16"}, {"avxvnni", "avx_vnni"}};
+
+constexpr Feature kBf16Dot[] = {{kPairDotFeature, rt::kVersionFlag}};
+constexpr const char *kLevel4Bf16 = "x86-64-v4-bf16";
 
 void addLevel(Target &target, llvm::ArrayRef<Feature> features) {
   for (const Feature &feature : features)
@@ -51,6 +55,15 @@ Target makeLevel(int level) {
   return target;
 }
 
+/// Level 4 with second versions of what multiplies bf16 numbers.
+Target makeLevel4Bf16() {
+  Target target = makeLevel(4);
+  target.level = kLevel4Bf16;
+  target.pairDot = PairDot::Instruction;
+  target.pairDotIsVersion = true;
+  return target;
+}
+
 bool hostHas(llvm::ArrayRef<Feature> features) {
   static const llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
   return llvm::all_of(features, [](const Feature &feature) {
@@ -62,9 +75,11 @@ bool hostHas(llvm::ArrayRef<Feature> features) {
 } // namespace
 
 Target hostTarget() {
-  if (hostHas(kLevel2) && hostHas(kLevel3))
-    return makeLevel(hostHas(kLevel4) ? 4 : 3);
-  return makeLevel(2);
+  if (!hostHas(kLevel2) || !hostHas(kLevel3))
+    return makeLevel(2);
+  if (!hostHas(kLevel4))
+    return makeLevel(3);
+  return hostHas(kBf16Dot) ? makeLevel4Bf16() : makeLevel(4);
 }
 
 FailureOr<Target> namedTarget(llvm::StringRef level) {
@@ -74,10 +89,14 @@ FailureOr<Target> namedTarget(llvm::StringRef level) {
     return makeLevel(3);
   if (level == "x86-64-v4")
     return makeLevel(4);
+  if (level == kLevel4Bf16)
+    return makeLevel4Bf16();
   if (level != "native")
     return failure();
+  // Code for this machine alone needs no second version.
   Target target = hostTarget();
   target.level = "native";
+  target.pairDotIsVersion = false;
   for (const Feature &extension : kExtensions) {
     if (!hostHas(extension))
       continue;

@@ -31,8 +31,7 @@ struct EmitCpu : impl::EmitCpuPassBase<EmitCpu> {
     FailureOr<cpu::Target> target = cpu::namedTarget(level);
     if (failed(target)) {
       module.emitError() << "unknown CPU level '" << level
-                         << "': expected x86-64-v2, x86-64-v3, x86-64-v4 or "
-                            "native";
+                         << "': expected " << cpu::kLevels;
       return signalPassFailure();
     }
     // What launches a kernel goes: it could not refer to a plain function.
@@ -43,7 +42,7 @@ struct EmitCpu : impl::EmitCpuPassBase<EmitCpu> {
          llvm::make_early_inc_range(module.getOps<KernelDefOp>())) {
       OwningOpRef<ModuleOp> emitted(ModuleOp::create(def.getLoc()));
       FailureOr<KernelShape> shape =
-          emitKernel(def, *emitted, CpuTarget{target->vectorBytes});
+          emitKernel(def, *emitted, target->emission());
       if (failed(shape))
         return signalPassFailure();
       Builder b(&getContext());

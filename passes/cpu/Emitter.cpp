@@ -7,6 +7,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
+#include <array>
 #include <cstddef>
 
 using namespace mlir;
@@ -126,7 +127,8 @@ Emitter::Emitter(ModuleOp module, StringRef symbol, Location loc,
 Emitter::Emitter(ModuleOp module, StringRef symbol, Location loc,
                  Type floatType, const CpuTarget &target, TypeRange arguments)
     : b(module.getContext()), location(loc), scalarType(floatType),
-      lanes(target.vectorBytes * 8 / floatType.getIntOrFloatBitWidth()) {
+      lanes(target.vectorBytes * 8 / floatType.getIntOrFloatBitWidth()),
+      pairDot(floatType.isF32() ? target.pairDot : PairDot::None) {
   b.setInsertionPointToEnd(module.getBody());
   auto type = b.getFunctionType(arguments, {});
   func = func::FuncOp::create(b, loc, symbol, type);
@@ -236,6 +238,44 @@ Val Emitter::fma(Val a, Val c, Val d) {
   unify(a, d);
   unify(c, d);
   return wrap(math::FmaOp::create(b, location, a, c, d));
+}
+Val Emitter::pairs(Val first, Val second) {
+  Type bits = withElement(first.type(), b.getI32Type());
+  auto bitsOf = [&](Val v) {
+    return wrap(arith::BitcastOp::create(b, location, bits, v));
+  };
+  // A bf16 number is the upper half of an f32 whose lower half is zero.
+  Val low = wrap(arith::ShRUIOp::create(b, location, bitsOf(first),
+                                        constant(bits, 16)));
+  return wrap(arith::BitcastOp::create(b, location, first.type(),
+                                       low | bitsOf(second)));
+}
+Val Emitter::dotPairs(Val x, Val y, Val sum) {
+  if (pairDot == PairDot::Instruction) {
+    auto halves = VectorType::get({2 * lanes}, b.getBF16Type());
+    Value left = LLVM::BitcastOp::create(b, location, halves, x);
+    Value right = LLVM::BitcastOp::create(b, location, halves, y);
+    return wrap(LLVM::CallIntrinsicOp::create(
+                    b, location, Type(vectorType()),
+                    b.getStringAttr("llvm.x86.avx512bf16.dpbf16ps.512"),
+                    ValueRange{sum, left, right})
+                    .getResult(0));
+  }
+  if (dotOperands.empty())
+    for (int k = 0; k < 3; ++k)
+      dotOperands.push_back(stackVector());
+  for (auto [value, at] : llvm::zip(std::array<Val, 3>{x, y, sum}, dotOperands))
+    store(value, at, i(0));
+  call(kPairDotFunction,
+       {dotOperands[0], dotOperands[1], dotOperands[2], i(lanes)});
+  return loadV(dotOperands[2], i(0));
+}
+Val Emitter::stackVector() {
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPoint(entryMark);
+  return wrap(LLVM::AllocaOp::create(
+      b, location, LLVM::LLVMPointerType::get(b.getContext()), vectorType(),
+      i(1).get()));
 }
 Val Emitter::min(Val a, Val c) {
   return binary<arith::MinSIOp, arith::MinimumFOp>(a, c);

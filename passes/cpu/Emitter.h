@@ -27,10 +27,25 @@ namespace pg {
 
 class Emitter;
 
+/// How code multiplies pairs of bf16 numbers.
+enum class PairDot {
+  None,        ///< not at all: products of bf16 factors are products of f32
+  Instruction, ///< vdpbf16ps, on 512-bit vectors
+  /// A call of `kPairDotFunction`, which the loading program defines: for tests on
+  /// machines without the instruction.
+  Function
+};
+/// What LLVM calls the feature behind PairDot::Instruction.
+inline constexpr const char *kPairDotFeature = "avx512bf16";
+/// void (const uint32_t *a, const uint32_t *b, float *sum, int64_t lanes): what
+/// vdpbf16ps does to `lanes` sums.
+inline constexpr const char *kPairDotFunction = "pg_pair_dot";
+
 /// What the emitted code may use. Width is in bytes so that f32 and f64 kernels
 /// share it: 64 for AVX-512, 32 for AVX2, 16 for SSE2.
 struct CpuTarget {
   int64_t vectorBytes = 64;
+  PairDot pairDot = PairDot::None;
 };
 
 /// What the package needs to know of an emitted kernel.
@@ -148,6 +163,14 @@ public:
 
   // Arithmetic beyond the operators.
   Val fma(Val a, Val b, Val c); ///< a * b + c, rounded once
+  /// Vectors of bf16 pairs travel as f32 vectors of the same bits, the first of a
+  /// pair in the lower half.
+  bool hasPairDot() const { return pairDot != PairDot::None; }
+  /// Pairs of the lanes of two f32 vectors that hold bf16 numbers.
+  Val pairs(Val first, Val second);
+  /// sum + a.second b.second + a.first b.first lane by lane, added in this order,
+  /// each rounded to nearest even, subnormal numbers taken as zero.
+  Val dotPairs(Val a, Val b, Val sum);
   Val min(Val a, Val b);        ///< signed integers, or floats
   Val max(Val a, Val b);
   Val select(Val condition, Val a, Val b);
@@ -221,17 +244,21 @@ public:
 private:
   /// Value loaded once at the function entry, by argument and slot.
   Val entryLoad(int64_t argument, int64_t slot, mlir::Type type);
+  /// Room for one native vector on the stack, made at the function entry.
+  Val stackVector();
 
   mlir::OpBuilder b;
   mlir::Location location;
   mlir::Type scalarType;
   int64_t lanes;
+  PairDot pairDot;
   mlir::func::FuncOp func;
   /// Entry loads go before this op, so that they dominate the whole body.
   mlir::Operation *entryMark = nullptr;
   llvm::DenseMap<std::pair<int64_t, int64_t>, mlir::Value> entryLoads;
   llvm::DenseMap<std::pair<int64_t, int64_t>, mlir::Value> entryDerived;
   int64_t scratchTop = 0;
+  llvm::SmallVector<Val, 3> dotOperands; ///< of PairDot::Function
 };
 
 } // namespace pg

@@ -43,11 +43,12 @@ public:
     auto table = cast<RankedTensorType>(op->getOperand(1).getType());
     words = table.getDimSize(0);
     features = table.getDimSize(1);
-    tail = features % e.width();
+    pairs = e.hasPairDot() && hasBf16Factors(op);
+    steps = pairs ? (features + 1) / 2 : features;
     hasCodes = table.getElementType().isInteger(8);
     if (hasCodes && op->getNumOperands() > Q)
       rank = cast<RankedTensorType>(op->getOperand(Q).getType()).getDimSize(1);
-    depth = std::min(kDepth, features);
+    depth = std::min(kDepth, steps);
     softcap = op->getAttrOfType<FloatAttr>("softcap")
                   ? op->getAttrOfType<FloatAttr>("softcap").getValueAsDouble()
                   : 0.0;
@@ -71,6 +72,20 @@ private:
   Val tokenCount() {
     return staticTokens ? e.i(staticTokens) : e.numTokens();
   }
+  /// Whether its rows lie in memory as what x w^T multiplies.
+  bool isInPlace(Operand which) {
+    Type element = buffers.operand(which).element;
+    return pairs ? element.isBF16() && features % 2 == 0 : element == e.floatType();
+  }
+  /// Rows of `steps` numbers or pairs.
+  ProductTile::Source factor(Operand which) {
+    if (!pairs)
+      return matrix(which);
+    if (isInPlace(which))
+      return tile.matrix(buffers.operand(which).pointer, e.i(steps), e.floatType());
+    return tile.pairsInRows(matrix(which), features);
+  }
+  int64_t tailOf(int64_t extent) const { return extent % e.width(); }
   KernelShape byTokens() const;
   /// x [tokens][D] as the transposed right operand, all depths; `x` has one
   /// set of panels per depth block.
@@ -95,7 +110,9 @@ private:
   Emitter &e;
   ProductTile tile;
   DirectBuffers buffers;
-  int64_t words = 0, features = 0, tail = 0, depth = 0, staticTokens = 0;
+  int64_t words = 0, features = 0, depth = 0, staticTokens = 0;
+  bool pairs = false; ///< x w^T multiplies pairs of bf16 numbers
+  int64_t steps = 0;  ///< of k in x w^T: features, or pairs of them
   bool hasCodes = false;
   int64_t rank = 0; ///< of the correction beside codes
   double softcap = 0;
@@ -115,7 +132,8 @@ KernelShape HeadKernel::byTokens() const {
 
 TileB HeadKernel::allocateRight(int64_t columns) {
   TileB first = tile.allocatePanels(depth, columns);
-  int64_t blocks = (features + depth - 1) / depth;
+  first.pairs = pairs;
+  int64_t blocks = (steps + depth - 1) / depth;
   int64_t panels = roundUp(columns, first.columns) / first.columns;
   // The later depth blocks follow the first one in scratch.
   e.scratch((blocks - 1) * panels * first.panelStride * e.floatBytes());
@@ -126,50 +144,50 @@ TileB HeadKernel::depthBlock(TileB all, Val k0, int64_t columns) {
   int64_t panels = roundUp(columns, all.columns) / all.columns;
   return {e.addressF(all.ptr, k0 / static_cast<double>(depth) *
                                   (panels * all.panelStride)),
-          all.panelStride, all.columns};
+          all.panelStride, all.columns, all.pairs};
 }
 
 void HeadKernel::packRight(Operand which, Val row0, Val rows, int64_t rowLimit,
                            TileB to) {
-  auto source = matrix(which);
-  e.loop(e.i(0), e.i(features), depth, [&](Val k0) {
-    Val k = e.min(e.i(features) - k0, e.i(depth));
-    tile.packPanelsTransposed(source, k0, k, row0, rows, tail,
+  auto source = factor(which);
+  e.loop(e.i(0), e.i(steps), depth, [&](Val k0) {
+    Val k = e.min(e.i(steps) - k0, e.i(depth));
+    tile.packPanelsTransposed(source, k0, k, row0, rows, tailOf(steps),
                               depthBlock(to, k0, rowLimit));
   });
 }
 
 void HeadKernel::product(Operand left, Val row0, Val rows, TileB right,
                          int64_t columns, Val columnCount, TileC c) {
-  auto source = matrix(left);
+  auto source = factor(left);
   const StoredTensor &stored = buffers.operand(left);
-  // Rows of the float type are read where they lie, except the last ones of a
-  // block, fewer than a micro-kernel reads.
-  bool inPlace = stored.element == e.floatType();
+  // Rows that can be are read where they lie, except the last ones of a block,
+  // fewer than a micro-kernel reads.
+  bool inPlace = isInPlace(left);
   int64_t micro = tile.microRowsOf(right);
   Val whole = inPlace ? rows / static_cast<double>(micro) *
                             static_cast<double>(micro)
                       : e.i(0);
   TileC rest{e.addressF(c.ptr, whole * static_cast<double>(c.stride)), c.stride};
-  Val width = e.i(features), panels = e.ceilDiv(columnCount, right.columns);
-  e.loop(e.i(0), e.i(features), depth, [&](Val k0) {
-    Val k = e.min(e.i(features) - k0, e.i(depth));
+  Val width = e.i(steps), panels = e.ceilDiv(columnCount, right.columns);
+  e.loop(e.i(0), e.i(steps), depth, [&](Val k0) {
+    Val k = e.min(e.i(steps) - k0, e.i(depth));
     TileB block = depthBlock(right, k0, columns);
     Accumulation how{.adds = k0 > 0};
     if (inPlace) {
       Val start = e.addressF(stored.pointer,
-                             row0 * static_cast<double>(features) + k0);
+                             row0 * static_cast<double>(steps) + k0);
       // The next rows are asked for while one strip is multiplied.
       Accumulation streaming = how;
       streaming.ahead = [&](Val r, Val panel) {
         Val next = (r + static_cast<double>(micro)) * width;
         return tile.shareOfRows(e.addressF(start, next), width, k, panel, panels);
       };
-      tile.multiply({start, features, 1}, block, c, whole, columnCount, k,
+      tile.multiply({start, steps, 1}, block, c, whole, columnCount, k,
                     streaming);
     }
     e.ifThen(whole < rows, [&] {
-      tile.packRows(source, row0 + whole, rows - whole, k0, k, tail, leftRows);
+      tile.packRows(source, row0 + whole, rows - whole, k0, k, tailOf(steps), leftRows);
       tile.multiply(leftRows, block, rest, rows - whole, columnCount, k, how);
     });
   });
@@ -345,8 +363,8 @@ FailureOr<KernelShape> HeadKernel::emitGradX() {
           e.store(gradient(e.loadV(z.ptr, at), l, d, isTarget), z.ptr, at);
         });
       });
-      tile.packPanels(matrix(W), word0, count, e.i(0), e.i(features), tail,
-                      wPanels);
+      tile.packPanels(matrix(W), word0, count, e.i(0), e.i(features),
+                      tailOf(features), wPanels);
       tile.multiply({z.ptr, 1, z.stride}, wPanels, dx, tokens, e.i(features),
                     count);
     });
@@ -386,8 +404,8 @@ FailureOr<KernelShape> HeadKernel::emitGradW() {
           e.store(gradient(e.loadV(z.ptr, at), lse, dnll, isTarget), z.ptr, at);
         });
       });
-      tile.packPanels(matrix(X), token0, tokens, e.i(0), e.i(features), tail,
-                      xPanels);
+      tile.packPanels(matrix(X), token0, tokens, e.i(0), e.i(features),
+                      tailOf(features), xPanels);
       tile.multiply({z.ptr, 1, z.stride}, xPanels, dw, count, e.i(features),
                     tokens);
     });

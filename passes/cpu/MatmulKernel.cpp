@@ -14,6 +14,7 @@
 // A matrix times its own transpose is symmetric: there is an item for every tile
 // on or below the diagonal, panels above the diagonal are left out, and the
 // epilogue is evaluated at the mirrored places too. The tile size depends on the static shape only.
+// Where the target multiplies pairs of bf16 numbers, k counts pairs.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/ElementEvaluator.h"
@@ -55,6 +56,8 @@ public:
   FailureOr<KernelShape> emit();
 
 private:
+  enum Side { Left, Right };
+
   void chooseTile();
   int64_t rowBlocksOf(int64_t rows) const {
     return (rows + tileRows - 1) / tileRows;
@@ -79,8 +82,13 @@ private:
   /// C += A B of one block of k, and the epilogue behind the last one.
   void multiply(const TileB &panels, Val row0, Val rows, Val column0,
                 Val columns, Val k0, Val k, Val isLast);
-  /// Where an operand lies as the float type that is multiplied; else empty.
-  Val memoryOf(Value operand);
+  /// Where an operand lies as what is multiplied, row by row; else empty.
+  Val memoryOf(Side side);
+  Value factor(Side side) { return side == Left ? op.getA() : op.getB(); }
+  /// Whether the rows of an operand run along k.
+  bool isAlongDepth(Side side) {
+    return side == Left ? !op.getTransposeA() : op.getTransposeB();
+  }
   /// The rows of the next block of k that are packed from memory, for each
   /// micro-tile of this block.
   std::function<LinesAhead(Val, Val)> nextBlock(Val row0, Val column0,
@@ -92,8 +100,10 @@ private:
   int64_t bufferOf(BlockArgument argument);
   /// Packed panels of k-block `k0` of the resident B.
   TileB residentB(Val k0);
+  /// An operand as it is multiplied: numbers, or pairs of them.
+  ProductTile::Source operand(Side side);
   /// Reads an operand of the product through the evaluator (prologue).
-  ProductTile::Source operand(Value value);
+  ProductTile::Source numbers(Value value);
   /// Lanes of the last vector of a static extent.
   int64_t tailOf(int64_t extent) { return extent % e.width(); }
 
@@ -104,8 +114,10 @@ private:
   ElementEvaluator evaluator;
 
   bool tokenRows = false, tokenDepth = false;
+  bool pairs = false;       ///< k counts pairs of bf16 numbers
   bool isSymmetric = false; ///< A times A^T
   int64_t staticRows = 0, staticDepth = 0, columnCount = 0;
+  int64_t numberDepth = 0;  ///< static depth in numbers, where k counts pairs
   int64_t tileRows = 0, tileColumns = 0, blockDepth = 0;
   bool residentPanels = false;
   bool oneBlock = false; ///< of k: C holds one strip at a time
@@ -130,7 +142,9 @@ FailureOr<KernelShape> MatmulKernel::emit() {
   if (tokenRows && op.getTransposeA())
     return op.emitOpError("expected tokens in the rows of the left operand");
   staticRows = tokenRows ? 0 : type.getDimSize(0);
-  staticDepth = tokenDepth ? 0 : depth;
+  pairs = e.hasPairDot() && hasBf16Factors(op);
+  numberDepth = tokenDepth ? 0 : depth;
+  staticDepth = pairs ? (numberDepth + 1) / 2 : numberDepth;
   columnCount = type.getDimSize(1);
   isSymmetric = op.getA() == op.getB() &&
                 op.getTransposeA() != op.getTransposeB() && !tokenRows;
@@ -146,13 +160,16 @@ FailureOr<KernelShape> MatmulKernel::emit() {
   chooseTile();
   evaluator.bindArguments(def);
   rowCount = tokenRows ? e.numTokens() : e.i(staticRows);
-  depthCount = tokenDepth ? e.numTokens() : e.i(staticDepth);
+  depthCount = !tokenDepth ? e.i(staticDepth)
+               : pairs     ? e.ceilDiv(e.numTokens(), 2)
+                           : e.numTokens();
   c = tile.allocateC(oneBlock ? tile.microRows() : tileRows, tileColumns);
   if (op.getTransposeA())
     a = tile.allocateStrips(blockDepth, tileRows);
   else
     a = tile.allocateRows(tile.microRows(), blockDepth);
   b = tile.allocatePanels(blockDepth, tileColumns);
+  b.pairs = pairs;
   if (residentPanels) {
     // The blocks after the first follow it in scratch.
     int64_t panels = roundUp(tileColumns, b.columns) / b.columns;
@@ -213,7 +230,19 @@ void MatmulKernel::chooseTile() {
                                       kResidentBytes;
 }
 
-ProductTile::Source MatmulKernel::operand(Value value) {
+ProductTile::Source MatmulKernel::operand(Side side) {
+  ProductTile::Source plain = numbers(factor(side));
+  if (!pairs)
+    return plain;
+  if (!isAlongDepth(side))
+    return tile.pairsOfRows(plain, tokenDepth ? e.numTokens() : e.i(numberDepth),
+                            !tokenDepth && numberDepth % 2 == 0);
+  if (Val inPlace = memoryOf(side))
+    return tile.matrix(inPlace, e.i(staticDepth), e.floatType());
+  return tile.pairsInRows(plain, numberDepth);
+}
+
+ProductTile::Source MatmulKernel::numbers(Value value) {
   auto type = cast<RankedTensorType>(value.getType());
   int64_t extent = type.getDimSize(1);
   if (auto argument = dyn_cast<BlockArgument>(throughReshapes(value))) {
@@ -234,10 +263,10 @@ ProductTile::Source MatmulKernel::operand(Value value) {
 
 void MatmulKernel::packB(Val k0, Val k, Val column0, Val columns, TileB to) {
   if (op.getTransposeB())
-    tile.packPanelsTransposed(operand(op.getB()), k0, k, column0, columns,
+    tile.packPanelsTransposed(operand(Right), k0, k, column0, columns,
                               tailOf(staticDepth), to);
   else
-    tile.packPanels(operand(op.getB()), k0, k, column0, columns,
+    tile.packPanels(operand(Right), k0, k, column0, columns,
                     tailOf(columnCount), to);
 }
 
@@ -246,7 +275,7 @@ TileB MatmulKernel::residentB(Val k0) {
     return b;
   int64_t panels = roundUp(tileColumns, b.columns) / b.columns;
   return {e.addressF(b.ptr, k0 / blockDepth * (panels * b.panelStride)),
-          b.panelStride, b.columns};
+          b.panelStride, b.columns, b.pairs};
 }
 
 void MatmulKernel::emitItem(Val item, Val packedColumn) {
@@ -326,7 +355,7 @@ void MatmulKernel::multiply(const TileB &panels, Val row0, Val rows,
     });
   };
   if (op.getTransposeA()) {
-    tile.packStrips(operand(op.getA()), k0, k, row0, rows, tailOf(staticRows),
+    tile.packStrips(operand(Left), k0, k, row0, rows, tailOf(staticRows),
                     a);
     how.ahead = nextBlock(row0, column0, rows, columns, k0, k);
     tile.multiply(a, panels, c, rows, columns, k, how, after);
@@ -334,11 +363,11 @@ void MatmulKernel::multiply(const TileB &panels, Val row0, Val rows,
   }
   // Strip by strip. One that does not lie in memory as it is wanted, or is the
   // last of the matrix and shorter than a micro-kernel, is packed.
-  Val inPlace = memoryOf(op.getA()), panelCount = e.ceilDiv(columns, panel);
+  Val inPlace = memoryOf(Left), panelCount = e.ceilDiv(columns, panel);
   e.loop(e.i(0), rows, micro, [&](Val r) {
     Val first = row0 + r, left = a.ptr, stride = e.i(a.row);
     auto pack = [&] {
-      tile.packRows(operand(op.getA()), first, e.min(rowCount - first, e.i(micro)),
+      tile.packRows(operand(Left), first, e.min(rowCount - first, e.i(micro)),
                     k0, k, tailOf(staticDepth), a, micro);
     };
     LinesAhead ahead;
@@ -372,8 +401,8 @@ void MatmulKernel::multiply(const TileB &panels, Val row0, Val rows,
 std::function<LinesAhead(Val, Val)>
 MatmulKernel::nextBlock(Val row0, Val column0, Val rows, Val columns, Val k0,
                         Val k) {
-  Val left = memoryOf(op.getA());
-  Val right = op.getTransposeB() ? Val() : memoryOf(op.getB());
+  Val left = memoryOf(Left);
+  Val right = op.getTransposeB() ? Val() : memoryOf(Right);
   if (!left && !right)
     return nullptr;
   int64_t micro = tile.microRowsOf(b);
@@ -403,9 +432,14 @@ MatmulKernel::nextBlock(Val row0, Val column0, Val rows, Val columns, Val k0,
   };
 }
 
-Val MatmulKernel::memoryOf(Value operand) {
-  auto argument = dyn_cast<BlockArgument>(throughReshapes(operand));
-  if (!argument || getElementTypeOrSelf(argument.getType()) != e.floatType())
+Val MatmulKernel::memoryOf(Side side) {
+  auto argument = dyn_cast<BlockArgument>(throughReshapes(factor(side)));
+  if (!argument)
+    return {};
+  Type element = getElementTypeOrSelf(argument.getType());
+  // Rows of an even number of bf16 numbers are rows of pairs.
+  bool isPairs = element.isBF16() && isAlongDepth(side) && numberDepth % 2 == 0;
+  if (pairs ? !isPairs : element != e.floatType())
     return {};
   return e.buffer(bufferOf(argument));
 }

@@ -9,6 +9,7 @@ namespace pg {
 namespace {
 
 constexpr const char *kPrefix = "pg_micro_", *kScales = "_scaled";
+constexpr const char *kPairs = "pairs_", *kDouble = "f64_", *kSingle = "f32_";
 enum Argument {
   A, Row, Step, B, C, Stride, K, Adds, Scale, Ahead, AheadRow, AheadSteps
 };
@@ -106,7 +107,8 @@ private:
         Val factor = e.broadcast(e.loadF(aRow[i % kRowsOfIndex], index));
         for (int64_t v = 0; v < vectors; ++v) {
           Val &sum = next[2 + i * vectors + v];
-          sum = e.fma(factor, b[v], sum);
+          sum = kernel.pairs ? e.dotPairs(factor, b[v], sum)
+                             : e.fma(factor, b[v], sum);
         }
       }
       next[0] = e.opaque(next[0] + e.argument(Step));
@@ -129,7 +131,8 @@ private:
 } // namespace
 
 std::string MicroKernel::symbol(const Emitter &e) const {
-  return kPrefix + std::string(e.floatBytes() == 8 ? "f64" : "f32") + "_" +
+  return kPrefix +
+         std::string(pairs ? kPairs : e.floatBytes() == 8 ? kDouble : kSingle) +
          std::to_string(rows) + "x" + std::to_string(vectors) +
          (scales ? kScales : "");
 }
@@ -152,8 +155,9 @@ bool defineMicroKernel(ModuleOp module, StringRef symbol,
   MicroKernel kernel;
   if (!rest.consume_front(kPrefix))
     return false;
-  bool isDouble = rest.consume_front("f64_");
-  if (!isDouble && !rest.consume_front("f32_"))
+  bool isDouble = rest.consume_front(kDouble);
+  kernel.pairs = rest.consume_front(kPairs);
+  if (!isDouble && !kernel.pairs && !rest.consume_front(kSingle))
     return false;
   if (rest.consumeInteger(10, kernel.rows) || !rest.consume_front("x") ||
       rest.consumeInteger(10, kernel.vectors))
@@ -171,6 +175,9 @@ bool defineMicroKernel(ModuleOp module, StringRef symbol,
 }
 
 bool isSharedFunction(StringRef symbol) { return symbol.starts_with(kPrefix); }
+bool isPairFunction(StringRef symbol) {
+  return symbol.consume_front(kPrefix) && symbol.starts_with(kPairs);
+}
 
 std::vector<std::string> sharedFunctionsOf(ModuleOp module) {
   std::vector<std::string> names;

@@ -16,6 +16,7 @@ namespace pg {
 struct MicroKernel {
   int64_t rows, vectors;
   bool scales; ///< the old C has a factor for each row
+  bool pairs;  ///< an element of A and of B is a pair of bf16 numbers
 
   /// Name of its function, for the float type of the emitter.
   std::string symbol(const Emitter &e) const;
@@ -52,6 +53,8 @@ bool defineMicroKernel(mlir::ModuleOp module, llvm::StringRef symbol,
 
 /// Whether this is the name of a shared function.
 bool isSharedFunction(llvm::StringRef symbol);
+/// Whether it multiplies pairs of bf16 numbers.
+bool isPairFunction(llvm::StringRef symbol);
 /// Functions that `module` declares and an object of shared functions defines.
 std::vector<std::string> sharedFunctionsOf(mlir::ModuleOp module);
 

@@ -17,7 +17,8 @@ def EmitCpuPass : Pass<"pg-emit-cpu", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"level", "level", "std::string", "\"x86-64-v4\"",
-           "x86-64-v2, x86-64-v3, x86-64-v4 or native">,
+           "x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4-bf16 (the second "
+           "versions) or native">,
     Option<"lower", "lower", "bool", "false", "go on to the LLVM dialect">
   ];
   let dependentDialects = [

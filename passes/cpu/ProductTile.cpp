@@ -60,6 +60,47 @@ ProductTile::Source ProductTile::matrix(Val ptr, Val rowStride, Type element) {
   };
 }
 
+ProductTile::Source ProductTile::pairsInRows(Source numbers, int64_t extent) {
+  return [=, this, &e = e](Val row, Val column, int64_t lanes) {
+    int64_t width = e.width(), count = (extent + 1) / 2;
+    Val first = column * 2.0;
+    auto pairsOf = [&](int64_t elements) {
+      int64_t low = std::min(elements, width), high = elements - low;
+      Val a = widen(numbers(row, first, low));
+      Val b = high ? widen(numbers(row, first + static_cast<double>(width), high))
+                   : e.vec(0);
+      SmallVector<int64_t> even, odd;
+      for (int64_t lane = 0; lane < 2 * width; lane += 2) {
+        even.push_back(lane);
+        odd.push_back(lane + 1);
+      }
+      return e.pairs(e.shuffle(a, b, even), e.shuffle(a, b, odd));
+    };
+    bool isOdd = extent % 2, isPartial = lanes < width;
+    if (!isOdd || isPartial || count % width != 0)
+      return pairsOf(2 * lanes - (isOdd && isPartial));
+    // The last vector of a row is whole and ends with half a pair.
+    SmallVector<Type, 1> types = {e.vectorType()};
+    return e.ifElse(
+        column + static_cast<double>(lanes) == count, types,
+        [&]() -> Emitter::Vals { return {pairsOf(2 * lanes - 1)}; },
+        [&]() -> Emitter::Vals { return {pairsOf(2 * lanes)}; })[0];
+  };
+}
+
+ProductTile::Source ProductTile::pairsOfRows(Source numbers, Val extent,
+                                             bool isEven) {
+  return [=, &e = e](Val row, Val column, int64_t lanes) {
+    Val first = numbers(row * 2.0, column, lanes);
+    Val next = row * 2.0 + 1.0;
+    if (isEven)
+      return e.pairs(first, numbers(next, column, lanes));
+    Val second = numbers(e.min(next, extent - 1.0), column, lanes);
+    Val zero = e.constant(second.type(), 0);
+    return e.pairs(first, e.select(next < extent, second, zero));
+  };
+}
+
 void ProductTile::columnsLoop(Val columns, int64_t tail,
                               function_ref<void(Val, int64_t)> body) {
   int64_t width = e.width();
@@ -257,7 +298,7 @@ void ProductTile::multiplyMicro(Val a, Val row, Val step, const TileB &b,
                                 const Accumulation &how,
                                 const LinesAhead &ahead) {
   int64_t vectors = b.columns / e.width();
-  MicroKernel kernel{accumulators / vectors, vectors, bool(how.rowScale)};
+  MicroKernel kernel{accumulators / vectors, vectors, bool(how.rowScale), b.pairs};
   Val adds = how.adds ? how.adds
                       : e.constant(e.builder().getI1Type(), !how.overwrite);
   callMicroKernel(e, kernel,

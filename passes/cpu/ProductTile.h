@@ -43,6 +43,7 @@ struct TileB {
   Val ptr;
   int64_t panelStride;
   int64_t columns;
+  bool pairs = false; ///< elements are pairs of bf16 numbers, those of A too
 };
 
 /// C, row-major.
@@ -89,9 +90,17 @@ public:
   /// `lanes` consecutive elements at (row, column ..) of a row-major matrix.
   using Source = std::function<Val(Val row, Val column, int64_t lanes)>;
   /// A plain matrix in memory, of elements of this type; a bf16 one is widened
-  /// as it is packed. (A kernel for vdpbf16ps would pack pairs of bf16 rows
-  /// instead: another packing and another micro-kernel behind this interface.)
+  /// as it is packed.
   Source matrix(Val ptr, Val rowStride, mlir::Type element);
+
+  // Where the target multiplies pairs of bf16 numbers (Emitter::dotPairs), a product
+  // of such numbers is one of half the depth whose elements are pairs (k, k + 1), an
+  // odd depth filled up with a zero. Packing moves pairs like numbers.
+
+  /// Pairs along the rows of a matrix of bf16 numbers with `extent` columns.
+  Source pairsInRows(Source numbers, int64_t extent);
+  /// Pairs of two rows of a matrix of `extent` rows; `isEven`: surely an even number.
+  Source pairsOfRows(Source numbers, Val extent, bool isEven);
 
   // Packing. The extent of `source` along its rows of memory is static, so its
   // last, partial vector has a static number of lanes, `tail` (0: none); a

@@ -29,10 +29,21 @@ Operation *findStructuredOp(KernelDefOp def) {
   return nullptr;
 }
 
+bool hasBf16Factors(Operation *op) {
+  if (!isa<MatmulOp, LinearCrossEntropyOp, LinearCrossEntropyGradXOp,
+           LinearCrossEntropyGradWOp>(op))
+    return false;
+  Type a = getElementTypeOrSelf(op->getOperand(0).getType());
+  Type b = getElementTypeOrSelf(op->getOperand(1).getType());
+  auto isExact = [](Type type) { return type.isBF16() || type.isInteger(8); };
+  return isExact(a) && isExact(b) && (a.isBF16() || b.isBF16());
+}
+
 FailureOr<KernelShape> emitStructuredKernel(KernelDefOp def, ModuleOp module,
                                             const CpuTarget &target) {
   Operation *op = findStructuredOp(def);
-  // Products of bf16 factors are computed like those of f32 ones.
+  // Products of bf16 factors are computed like those of f32 ones, unless the target
+  // multiplies pairs.
   Type element = getElementTypeOrSelf(op->getResult(0).getType());
   if (!isa<Float32Type, Float64Type>(element))
     return op->emitOpError("expected f32 or f64 results on this target, got ")

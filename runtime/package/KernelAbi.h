@@ -38,6 +38,11 @@ using KernelFn = void (*)(void *const *buffers, const double *scalars,
                           const Batch *batch, int64_t begin, int64_t end,
                           void *scratch);
 
+/// A shared object may hold a second version of a kernel for CPUs with this flag of
+/// /proc/cpuinfo, with the same arguments, items and scratch. Its symbol is that of
+/// the kernel, a dot and the flag.
+inline constexpr const char *kVersionFlag = "avx512_bf16";
+
 } // namespace pg::rt
 
 #endif // PG_RUNTIME_PACKAGE_KERNELABI_H

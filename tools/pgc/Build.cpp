@@ -84,8 +84,8 @@ void addBuildFlags(CLI::App &verb, BuildOptions &options) {
                   "override a value: dims.D=256, options.softcap=15, recipe.schedule.steps=100")
       ->allow_extra_args(false);
   verb.add_option("--target", options.target,
-                  "comma list: cpu, cpu:<level> (x86-64-v2, -v3, -v4, native), cuda, cuda:sm_80,sm_90a,... "
-                  "or cuda:source (default cpu)");
+                  "comma list: cpu, cpu:<level> (x86-64-v2, -v3, -v4, -v4-bf16: -v4, and avx512_bf16 where a "
+                  "CPU has it; native), cuda, cuda:sm_80,sm_90a,... or cuda:source (default cpu)");
   verb.add_option("--max-tokens", options.sources.maxTokens,
                   "most packed tokens of one run (default: the recipe's batch)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));

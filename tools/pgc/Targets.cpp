@@ -12,7 +12,7 @@ namespace {
 
 rt::Status usage(const llvm::Twine &message) { return {rt::Code::Usage, message.str()}; }
 
-constexpr const char *kExpected = "expected a comma list of cpu, cpu:<level> (x86-64-v2, x86-64-v3, x86-64-v4, native), "
+constexpr const char *kExpected = "expected a comma list of cpu, cpu:<level> (x86-64-v2, x86-64-v3, x86-64-v4, x86-64-v4-bf16, native), "
                                   "cuda, cuda:<arch>,<arch> (sm_80, sm_90a, ...) and cuda:source";
 
 } // namespace
@@ -55,7 +55,7 @@ rt::StatusOr<Targets> parseTargets(const std::string &text) {
       if (!detail.empty()) {
         mlir::FailureOr<cpu::Target> named = cpu::namedTarget(detail);
         if (mlir::failed(named))
-          return usage("unknown CPU level '" + detail + "': expected x86-64-v2, x86-64-v3, x86-64-v4 or native");
+          return usage("unknown CPU level '" + detail + "': expected " + cpu::kLevels);
         targets.cpu = *named;
       }
     } else {

@@ -1,5 +1,6 @@
 //===- Bench.cpp - pgrun bench --------------------------------------------------------===//
 #include "runtime/data/TokenFile.h"
+#include "runtime/device/cpu/CpuCode.h"
 #include "runtime/eval/Score.h"
 #include "runtime/exec/Gradients.h"
 #include "runtime/exec/Peaks.h"
@@ -84,8 +85,7 @@ PeakKind peakKindOf(const Package &package) {
   if (package.precision == "f64")
     return PeakKind::F64;
   for (const CodeTarget &target : package.targets)
-    if (target.target == "cpu" && package.precision == "bf16" &&
-        std::find(target.features.begin(), target.features.end(), "avx512_bf16") != target.features.end())
+    if (target.target == "cpu" && package.precision == "bf16" && usesBf16Dot(target, cpuFlags()))
       return PeakKind::BF16Dot;
   return PeakKind::F32;
 }

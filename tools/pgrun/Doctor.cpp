@@ -45,7 +45,9 @@ std::string cpuLevel(const std::set<std::string> &flags) {
     return "";
   if (!hasAll({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}))
     return "x86-64-v2";
-  return hasAll({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}) ? "x86-64-v4" : "x86-64-v3";
+  if (!hasAll({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}))
+    return "x86-64-v3";
+  return flags.count("avx512_bf16") ? "x86-64-v4-bf16" : "x86-64-v4";
 }
 
 /// kB under a key of /proc/meminfo.
@@ -152,7 +154,10 @@ Status checkPackageHere(const std::string &path, const DeviceChoice &choice, std
   for (const CodeTarget &target : package->targets)
     if (target.target == "cpu")
       cpu = checkFeatures(target, cpuFlags());
-  std::string gpuRuns;
+  std::string gpuRuns, cpuRuns = "runs";
+  for (const CodeTarget &target : package->targets)
+    if (target.target == "cpu" && package->precision == "bf16" && usesBf16Dot(target, cpuFlags()))
+      cpuRuns = "runs, bf16 products with avx512_bf16";
   if (package->hasCudaCode()) {
     auto driver = cuda::driver();
     gpu = driver.status();
@@ -173,7 +178,7 @@ Status checkPackageHere(const std::string &path, const DeviceChoice &choice, std
   auto describe = [&](const char *where, const Status &status, const std::string &runs) {
     list.push_back({"package on " + std::string(where), status ? runs : status.message(), "", status.isOk()});
   };
-  describe("the CPU", cpu, "runs");
+  describe("the CPU", cpu, cpuRuns);
   describe("the GPU", gpu, gpuRuns);
   using Kind = DeviceChoice::Kind;
   if (choice.kind == Kind::Cpu)

@@ -1,12 +1,14 @@
 //===- CpuCode.cpp - memfd, dlopen, symbol table ----------------------------===//
 #include "runtime/device/cpu/CpuCode.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <dlfcn.h>
 #include <elf.h>
 #include <fstream>
 #include <sstream>
+#include <string_view>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <utility>
@@ -66,6 +68,12 @@ Status checkFeatures(const CodeTarget &target, const std::set<std::string> &flag
                                  "; recompile it here with pgc compile"};
 }
 
+bool usesBf16Dot(const CodeTarget &target, const std::set<std::string> &flags) {
+  constexpr std::string_view kVersions = "-bf16"; // of the name of a level with both versions
+  bool isNeeded = std::find(target.features.begin(), target.features.end(), kVersionFlag) != target.features.end();
+  return isNeeded || (target.level.ends_with(kVersions) && flags.count(kVersionFlag));
+}
+
 CpuCode::CpuCode(CpuCode &&other) noexcept
     : handle(std::exchange(other.handle, nullptr)), file(std::exchange(other.file, -1)),
       functions_(std::move(other.functions_)) {}
@@ -84,14 +92,14 @@ CpuCode::~CpuCode() {
     ::close(file);
 }
 
-StatusOr<CpuCode> CpuCode::load(const Package &package) {
+StatusOr<CpuCode> CpuCode::load(const Package &package, const std::set<std::string> &flags) {
   const CodeTarget *target = nullptr;
   for (const CodeTarget &candidate : package.targets)
     if (candidate.target == "cpu")
       target = &candidate;
   if (!target || package.codeCpu.empty())
     return Status(Code::Environment, "the package holds no CPU code; recompile it with --target cpu");
-  if (Status status = checkFeatures(*target, cpuFlags()); !status)
+  if (Status status = checkFeatures(*target, flags); !status)
     return status;
   if (Status status = checkElf(package.codeCpu); !status)
     return status;
@@ -115,7 +123,11 @@ StatusOr<CpuCode> CpuCode::load(const Package &package) {
   if (!code.handle)
     return Status(Code::Corrupt, std::string("cannot load the code section: ") + (problem ? problem : "unknown cause"));
   for (const Kernel &kernel : package.kernels) {
-    void *symbol = ::dlsym(code.handle, kernel.symbol.c_str());
+    void *symbol = nullptr;
+    if (flags.count(kVersionFlag))
+      symbol = ::dlsym(code.handle, (kernel.symbol + "." + kVersionFlag).c_str());
+    if (!symbol)
+      symbol = ::dlsym(code.handle, kernel.symbol.c_str());
     if (!symbol)
       return Status(Code::Corrupt, "the code section lacks kernel '" + kernel.symbol + "'");
     code.functions_.push_back(reinterpret_cast<KernelFn>(symbol));

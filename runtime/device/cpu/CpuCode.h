@@ -17,6 +17,10 @@ std::set<std::string> cpuFlags();
 /// Environment error naming the flags of `target` that are not in `flags`.
 Status checkFeatures(const CodeTarget &target, const std::set<std::string> &flags);
 
+/// Whether the products of bf16 factors in this code use avx512_bf16 on a CPU with
+/// these flags.
+bool usesBf16Dot(const CodeTarget &target, const std::set<std::string> &flags);
+
 /// Owns the mapping of the code; functions are valid as long as it lives.
 class CpuCode {
 public:
@@ -25,8 +29,9 @@ public:
   CpuCode &operator=(CpuCode &&other) noexcept;
   ~CpuCode();
 
-  /// Checks the CPU, loads "code.cpu" and finds every kernel.
-  static StatusOr<CpuCode> load(const Package &package);
+  /// Checks the CPU's flags, loads "code.cpu" and finds every kernel, in the best
+  /// version for these flags.
+  static StatusOr<CpuCode> load(const Package &package, const std::set<std::string> &flags = cpuFlags());
 
   /// One function per Package::kernels.
   const std::vector<KernelFn> &functions() const { return functions_; }

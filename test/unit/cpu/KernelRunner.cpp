@@ -1,5 +1,4 @@
-//===- KernelRunner.cpp
-//-----------------------------------------------------===//
+//===- KernelRunner.cpp -----------------------------------------------------===//
 #include "KernelRunner.h"
 
 #include "dialect/Pg.h"
@@ -30,7 +29,8 @@ struct KernelRunner::Compiled {
   }
 };
 
-KernelRunner::KernelRunner(const std::string &text, int64_t vectorBytes)
+KernelRunner::KernelRunner(const std::string &text, int64_t vectorBytes,
+                           bool pairs)
     : compiled(std::make_unique<Compiled>()) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   context.loadDialect<PgDialect>();
@@ -41,6 +41,8 @@ KernelRunner::KernelRunner(const std::string &text, int64_t vectorBytes)
                       : vectorBytes == 32 ? "x86-64-v3"
                                           : "x86-64-v2";
   auto target = cpu::namedTarget(level);
+  if (pairs)
+    target->pairDot = PairDot::Function;
   auto code = cpu::emitCpu(*source, *target, /*jobs=*/1, Cache(Cache::defaultFolder()));
   if (failed(code))
     return;

@@ -15,10 +15,12 @@
 namespace pg::test {
 
 /// A kernel_def given as text, compiled by pg::cpu::emitCpu for the level with
-/// vectors of `vectorBytes` (64: v4, 32: v3, 16: v2) and loaded.
+/// vectors of `vectorBytes` (64: v4, 32: v3, 16: v2) and loaded. With `pairs` products
+/// of bf16 factors call pg_pair_dot (PairDotTest.cpp), a model of vdpbf16ps.
 class KernelRunner {
 public:
-  explicit KernelRunner(const std::string &kernelDef, int64_t vectorBytes = 64);
+  explicit KernelRunner(const std::string &kernelDef, int64_t vectorBytes = 64,
+                        bool pairs = false);
   ~KernelRunner();
   /// False after an error, which has been printed.
   bool isReady() const { return function != nullptr; }
