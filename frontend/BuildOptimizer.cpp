@@ -205,7 +205,8 @@ private:
       pg::StoreOp::create(builder, bodyLoc, pg::StoreMode::store,
                           llvm::StringRef(stored), value.tensor);
     }
-    if (program.average)
+    // After an error in an argument there is no new p to average.
+    if (program.average && scope.names["p"].isTensor())
       average(target, *program.average, scope.names["p"], tensors);
   }
 

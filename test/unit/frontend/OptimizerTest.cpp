@@ -207,6 +207,17 @@ TEST_F(OptimizerTest, AveragesAndCopiesStartFromTheParameter) {
   EXPECT_LT(ir.find("pg.store store @w,"), ir.find("pg.store store @ema.w,"));
 }
 
+TEST_F(OptimizerTest, AWrongArgumentLeavesNothingToAverage) {
+  write("optim/momentum.yaml",
+        "optimizer: momentum\nargs: {scale: wide}\nstatic: [scale]\nbody: |\n"
+        "  p = p - lr * g * scale\n");
+  write("recipe.yaml", "recipe: r\nema: {decay: 0.99}\noptimizer: {groups: "
+                       "{embed: {module: momentum, lr: 1}, scalar: {module: "
+                       "momentum, lr: 1}}}\n");
+  EXPECT_EQ(build({}, true), "");
+  EXPECT_HAS(diagnostics, "optim/momentum.yaml:2:15: unknown name 'wide'");
+}
+
 TEST_F(OptimizerTest, WithoutAnAverageThereIsNoState) {
   write("recipe.yaml", recipe);
   std::string ir = build({}, true);
