@@ -4,6 +4,7 @@
 #include "EmulatorAbi.h"
 
 #include <algorithm>
+#include <bit>
 #include <csetjmp>
 #include <csignal>
 #include <cstdio>
@@ -80,12 +81,51 @@ struct Fiber {
   std::vector<std::vector<AsyncCopy>> groups;
 };
 
+/// Threads that can go on, a bit each: choosing one is most of what a scheduler does.
+class ReadySet {
+public:
+  void set(int k, bool isReady) {
+    uint64_t bit = uint64_t(1) << (k % 64);
+    words[k / 64] = isReady ? words[k / 64] | bit : words[k / 64] & ~bit;
+  }
+  /// The first of k, k + 1, ... n - 1, 0, ... k - 1; -1 when none is ready.
+  int upFrom(int k, int n) const {
+    int found = lowest(k, n);
+    return found >= 0 ? found : lowest(0, k);
+  }
+  /// The first of k, k - 1, ... 0, n - 1, ... k + 1.
+  int downFrom(int k, int n) const {
+    int found = highest(0, k + 1);
+    return found >= 0 ? found : highest(k + 1, n);
+  }
+  int lowest(int begin, int end) const {
+    for (int at = begin; at < end; at = (at / 64 + 1) * 64)
+      if (uint64_t left = words[at / 64] >> (at % 64)) {
+        int found = at + std::countr_zero(left);
+        return found < end ? found : -1;
+      }
+    return -1;
+  }
+  int highest(int begin, int end) const {
+    for (int at = end - 1; at >= begin; at = at / 64 * 64 - 1)
+      if (uint64_t left = words[at / 64] << (63 - at % 64)) {
+        int found = at - std::countl_zero(left);
+        return found >= begin ? found : -1;
+      }
+    return -1;
+  }
+
+private:
+  uint64_t words[kMaxThreads / 64] = {};
+};
+
 /// The run in progress.
 struct Run {
   void (*kernel)(void **params) = nullptr;
   Launch launch;
   Schedule schedule;
   std::vector<Fiber> fibers;
+  ReadySet ready; ///< the fibers whose state is Ready
   char *stacks = nullptr;
   void *scheduler = nullptr; ///< saved stack pointer of run()
   int current = -1;
@@ -96,6 +136,11 @@ struct Run {
   sigjmp_buf escape;
 };
 Run *active = nullptr;
+
+void setState(Fiber &fiber, State state) {
+  fiber.state = state;
+  active->ready.set(int(&fiber - active->fibers.data()), state == State::Ready);
+}
 
 std::string where() {
   return "block " + std::to_string(active->abi.block) + " thread " +
@@ -146,7 +191,7 @@ void barrier(int id, int count) {
   Fiber &self = active->fibers[active->current];
   if (id < 0 || id >= kBarriers)
     fault("a barrier that does not exist");
-  self.state = State::AtBarrier;
+  setState(self, State::AtBarrier);
   self.barrier = id;
   self.barrierCount = count;
   int turn = self.turns++;
@@ -172,7 +217,7 @@ bool releaseBarriers() {
       continue;
     for (Fiber &fiber : active->fibers)
       if (fiber.state == State::AtBarrier && fiber.barrier == id)
-        fiber.state = State::Ready;
+        setState(fiber, State::Ready);
     released = true;
   }
   return released;
@@ -181,7 +226,7 @@ bool releaseBarriers() {
 void warp(const char *tag, void *mine, void (*compute)(void *const *)) {
   Fiber &self = active->fibers[active->current];
   int first = active->current / 32 * 32;
-  self.state = State::InWarp;
+  setState(self, State::InWarp);
   self.tag = tag;
   self.operands = mine;
   int place = kBarriers + first / 32, turn = self.turns++;
@@ -203,7 +248,7 @@ void warp(const char *tag, void *mine, void (*compute)(void *const *)) {
   compute(lanes);
   meet(place, turn);
   for (int k = 0; k < 32; ++k)
-    active->fibers[first + k].state = State::Ready;
+    setState(active->fibers[first + k], State::Ready);
   toScheduler();
   met(place, turn);
 }
@@ -261,39 +306,26 @@ uint64_t nextRandom() {
   return x;
 }
 
+/// The thread that goes on next; -1 when none can.
 int pick() {
-  const std::vector<Fiber> &fibers = active->fibers;
-  int n = static_cast<int>(fibers.size()), last = active->current;
-  auto ready = [&](int k) { return fibers[k].state == State::Ready; };
+  const ReadySet &ready = active->ready;
+  int n = static_cast<int>(active->fibers.size()), last = active->current;
   switch (active->schedule.order) {
   case Order::Forward:
-    for (int k = 1; k <= n; ++k)
-      if (ready((last + k) % n))
-        return (last + k) % n;
-    return -1;
+    return ready.upFrom((last + 1) % n, n);
   case Order::Reverse:
-    for (int k = 1; k <= n; ++k)
-      if (ready((last - k + 2 * n) % n))
-        return (last - k + 2 * n) % n;
-    return -1;
-  case Order::Random: {
-    int start = static_cast<int>(nextRandom() % n);
-    for (int k = 0; k < n; ++k)
-      if (ready((start + k) % n))
-        return (start + k) % n;
-    return -1;
-  }
+    return ready.downFrom((last - 1 + 2 * n) % n, n);
+  case Order::Random:
+    return ready.upFrom(static_cast<int>(nextRandom() % n), n);
   case Order::GreedyLow:
   case Order::GreedyHigh: {
     bool low = active->schedule.order == Order::GreedyLow;
+    int warp = last / 32 * 32, found = -1;
     if (last >= 0)
-      for (int k = 0; k < 32; ++k)
-        if (int lane = last / 32 * 32 + (low ? k : 31 - k); ready(lane))
-          return lane;
-    for (int k = 0; k < n; ++k)
-      if (int lane = low ? k : n - 1 - k; ready(lane))
-        return lane;
-    return -1;
+      found = low ? ready.lowest(warp, warp + 32) : ready.highest(warp, warp + 32);
+    if (found >= 0)
+      return found;
+    return low ? ready.lowest(0, n) : ready.highest(0, n);
   }
   }
   return -1;
@@ -325,7 +357,7 @@ void fiberMain() {
   active->kernel(active->launch.params);
   if (__tsan_release)
     __tsan_release(&ended);
-  active->fibers[active->current].state = State::Done;
+  setState(active->fibers[active->current], State::Done);
   --active->live;
   toScheduler();
   std::abort();
@@ -335,7 +367,7 @@ void runBlock() {
   int n = active->launch.threads;
   for (int k = 0; k < n; ++k) {
     Fiber &fiber = active->fibers[k];
-    fiber.state = State::Ready;
+    setState(fiber, State::Ready);
     fiber.groups.clear();
     // As if fiberMain had been called: the stack is 8 off 16 at its entry.
     auto *top = reinterpret_cast<void **>(active->stacks + (k + 1) * kStackBytes);
