@@ -1,30 +1,14 @@
 //===- Nvrtc.cpp - NVIDIA's run-time compiler, loaded when needed -----------===//
 #include "passes/nvrtc/Nvrtc.h"
 
-#include <cstdlib>
+#include "runtime/support/ToolkitLibraries.h"
+
 #include <dlfcn.h>
 
 namespace pg::nvrtc {
 namespace {
 
 constexpr int kOldestMajor = 12;
-
-/// Where a toolkit may lie, best first. PG_NVRTC names the library itself.
-std::vector<std::string> candidates() {
-  if (const char *path = std::getenv("PG_NVRTC"); path && *path)
-    return {path};
-  std::vector<std::string> folders;
-  for (const char *variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const char *prefix = std::getenv(variable); prefix && *prefix)
-      folders.push_back(std::string(prefix) + "/lib64/");
-  folders.push_back("/usr/local/cuda/lib64/");
-  folders.push_back("");
-  std::vector<std::string> paths;
-  for (const std::string &folder : folders)
-    for (const char *name : {"libnvrtc.so.13", "libnvrtc.so.12"})
-      paths.push_back(folder + name);
-  return paths;
-}
 
 /// The program's memory in the library, given back in any case.
 template <typename Destroy, typename Program> struct Owned {
@@ -69,7 +53,7 @@ rt::Status Library::open(const std::string &path) {
 rt::StatusOr<const Library *> Library::get() {
   static const rt::StatusOr<Library> found = []() -> rt::StatusOr<Library> {
     std::string last;
-    for (const std::string &path : candidates()) {
+    for (const std::string &path : rt::nvrtcLibraries()) {
       Library library;
       rt::Status status = library.open(path);
       if (status)

@@ -1,11 +1,12 @@
 //===- Doctor.cpp - pgrun doctor --------------------------------------------------===//
 #include "runtime/device/cpu/CpuCode.h"
+#include "runtime/device/cuda/BlasLt.h"
 #include "runtime/device/cuda/CudaCode.h"
 #include "runtime/device/cuda/Driver.h"
 #include "runtime/support/Log.h"
+#include "runtime/support/ToolkitLibraries.h"
 #include "tools/pgrun/Verbs.h"
 
-#include <cstdlib>
 #include <dlfcn.h>
 #include <fstream>
 #include <gnu/libc-version.h>
@@ -71,19 +72,6 @@ Finding library(const std::string &what, const std::vector<std::string> &names,
   return {what, "not found", use, false};
 }
 
-/// Below the toolkit's folders and where the loader looks.
-std::vector<std::string> toolkitNames(const std::vector<std::string> &names) {
-  std::vector<std::string> all;
-  for (const char *variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const char *prefix = std::getenv(variable); prefix && *prefix)
-      for (const std::string &name : names)
-        all.push_back(std::string(prefix) + "/lib64/" + name);
-  for (const std::string &name : names)
-    all.push_back("/usr/local/cuda/lib64/" + name);
-  all.insert(all.end(), names.begin(), names.end());
-  return all;
-}
-
 std::vector<Finding> lookAtGpus() {
   auto driver = cuda::driver();
   if (!driver)
@@ -115,7 +103,7 @@ std::vector<Finding> lookAtGpus() {
 std::vector<Finding> lookAtLibraries() {
   using IntPointer = int (*)(int *);
   return {
-      library("NVRTC", toolkitNames({"libnvrtc.so.13", "libnvrtc.so.12"}),
+      library("NVRTC", nvrtcLibraries(),
               [](void *handle) {
                 int major = 0, minor = 0;
                 if (auto f = reinterpret_cast<int (*)(int *, int *)>(::dlsym(handle, "nvrtcVersion")))
@@ -123,13 +111,13 @@ std::vector<Finding> lookAtLibraries() {
                 return std::to_string(major) + "." + std::to_string(minor);
               },
               "needed by pgc --target cuda only; install NVIDIA's toolkit or its NVRTC package, set CUDA_HOME"),
-      library("cuBLASLt", toolkitNames({"libcublasLt.so.13", "libcublasLt.so.12"}),
+      library("cuBLASLt", cuda::blasPaths(),
               [](void *handle) {
                 auto f = reinterpret_cast<size_t (*)()>(::dlsym(handle, "cublasLtGetVersion"));
                 return f ? std::to_string(f()) : std::string("unknown version");
               },
               "optional, for products with --cublaslt on"),
-      library("NCCL", toolkitNames({"libnccl.so.2"}),
+      library("NCCL", toolkitLibraries(nullptr, {"libnccl.so.2"}),
               [](void *handle) {
                 int version = 0;
                 if (auto f = reinterpret_cast<IntPointer>(::dlsym(handle, "ncclGetVersion")))

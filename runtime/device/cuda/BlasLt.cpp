@@ -1,7 +1,8 @@
 //===- BlasLt.cpp - NVIDIA's products, found when they are asked for --------===//
 #include "runtime/device/cuda/BlasLt.h"
 
-#include <cstdlib>
+#include "runtime/support/ToolkitLibraries.h"
+
 #include <dlfcn.h>
 
 namespace pg::rt::cuda {
@@ -31,18 +32,7 @@ std::string shapeText(const CudaProduct &product, int64_t tokens) {
 } // namespace
 
 std::vector<std::string> blasPaths() {
-  if (const char *path = std::getenv("PG_CUBLASLT"); path && *path)
-    return {path};
-  std::vector<std::string> paths, folders;
-  for (const char *variable : {"CUDA_HOME", "CUDA_PATH"})
-    if (const char *prefix = std::getenv(variable); prefix && *prefix)
-      folders.push_back(std::string(prefix) + "/lib64/");
-  folders.push_back("/usr/local/cuda/lib64/");
-  folders.push_back("");
-  for (const std::string &folder : folders)
-    for (const char *name : {"libcublasLt.so.13", "libcublasLt.so.12"})
-      paths.push_back(folder + name);
-  return paths;
+  return toolkitLibraries("PG_CUBLASLT", {"libcublasLt.so.13", "libcublasLt.so.12"});
 }
 
 StatusOr<BlasLibrary> loadBlas(const std::string &path) {
