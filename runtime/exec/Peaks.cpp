@@ -23,12 +23,16 @@ namespace {
 
 constexpr size_t kChains = 12;
 using Chains = std::make_index_sequence<kChains>;
-constexpr int kRounds = 8;
-constexpr double kRoundSeconds = 0.01;
+constexpr int kCopies = 8;
+/// A measurement of the arithmetic is this many parts of at least so long.
+constexpr int64_t kParts = 4;
+constexpr double kPartSeconds = 0.005;
 constexpr uint64_t kMiB = uint64_t(1) << 20;
 
-/// Runs `rounds` rounds of kChains multiply-adds; returns a number that depends on all of them.
-using Loop = double (*)(int64_t rounds);
+/// Runs `rounds` rounds of kChains multiply-adds, the chains beginning at `first` and the numbers after it; returns a number
+/// that depends on all of them. The compiler must not know `first`: a chain that begins at a fixed point of its multiply-add
+/// would be left out.
+using Loop = double (*)(int64_t rounds, int64_t first);
 
 struct Arithmetic {
   Loop loop;
@@ -38,24 +42,24 @@ struct Arithmetic {
 
 #if defined(__x86_64__)
 template <size_t... I>
-__attribute__((target("avx512f"))) double loop512(int64_t rounds, std::index_sequence<I...>) {
-  __m512 sum[] = {_mm512_set1_ps(float(I))...}, factor = _mm512_set1_ps(0.999f), term = _mm512_set1_ps(0.001f);
+__attribute__((target("avx512f"))) double loop512(int64_t rounds, int64_t first, std::index_sequence<I...>) {
+  __m512 sum[] = {_mm512_set1_ps(float(first + int64_t(I)))...}, factor = _mm512_set1_ps(0.999f), term = _mm512_set1_ps(0.001f);
   for (int64_t r = 0; r < rounds; ++r)
     ((sum[I] = _mm512_fmadd_ps(sum[I], factor, term)), ...);
   return double((_mm512_reduce_add_ps(sum[I]) + ...));
 }
 
 template <size_t... I>
-__attribute__((target("avx512f"))) double loop512d(int64_t rounds, std::index_sequence<I...>) {
-  __m512d sum[] = {_mm512_set1_pd(double(I))...}, factor = _mm512_set1_pd(0.999), term = _mm512_set1_pd(0.001);
+__attribute__((target("avx512f"))) double loop512d(int64_t rounds, int64_t first, std::index_sequence<I...>) {
+  __m512d sum[] = {_mm512_set1_pd(double(first + int64_t(I)))...}, factor = _mm512_set1_pd(0.999), term = _mm512_set1_pd(0.001);
   for (int64_t r = 0; r < rounds; ++r)
     ((sum[I] = _mm512_fmadd_pd(sum[I], factor, term)), ...);
   return (_mm512_reduce_add_pd(sum[I]) + ...);
 }
 
 template <size_t... I>
-__attribute__((target("avx512f,avx512bf16"))) double loop512bf16(int64_t rounds, std::index_sequence<I...>) {
-  __m512 sum[] = {_mm512_set1_ps(float(I))...};
+__attribute__((target("avx512f,avx512bf16"))) double loop512bf16(int64_t rounds, int64_t first, std::index_sequence<I...>) {
+  __m512 sum[] = {_mm512_set1_ps(float(first + int64_t(I)))...};
   __m512bh a = (__m512bh)_mm512_set1_epi16(0x3c23), b = (__m512bh)_mm512_set1_epi16(0x3dcc); // about 0.01 and 0.1
   for (int64_t r = 0; r < rounds; ++r)
     ((sum[I] = _mm512_dpbf16_ps(sum[I], a, b)), ...);
@@ -63,16 +67,16 @@ __attribute__((target("avx512f,avx512bf16"))) double loop512bf16(int64_t rounds,
 }
 
 template <size_t... I>
-__attribute__((target("avx2,fma"))) double loop256(int64_t rounds, std::index_sequence<I...>) {
-  __m256 sum[] = {_mm256_set1_ps(float(I))...}, factor = _mm256_set1_ps(0.999f), term = _mm256_set1_ps(0.001f);
+__attribute__((target("avx2,fma"))) double loop256(int64_t rounds, int64_t first, std::index_sequence<I...>) {
+  __m256 sum[] = {_mm256_set1_ps(float(first + int64_t(I)))...}, factor = _mm256_set1_ps(0.999f), term = _mm256_set1_ps(0.001f);
   for (int64_t r = 0; r < rounds; ++r)
     ((sum[I] = _mm256_fmadd_ps(sum[I], factor, term)), ...);
   return double((sum[I][0] + ...));
 }
 
 template <size_t... I>
-__attribute__((target("avx2,fma"))) double loop256d(int64_t rounds, std::index_sequence<I...>) {
-  __m256d sum[] = {_mm256_set1_pd(double(I))...}, factor = _mm256_set1_pd(0.999), term = _mm256_set1_pd(0.001);
+__attribute__((target("avx2,fma"))) double loop256d(int64_t rounds, int64_t first, std::index_sequence<I...>) {
+  __m256d sum[] = {_mm256_set1_pd(double(first + int64_t(I)))...}, factor = _mm256_set1_pd(0.999), term = _mm256_set1_pd(0.001);
   for (int64_t r = 0; r < rounds; ++r)
     ((sum[I] = _mm256_fmadd_pd(sum[I], factor, term)), ...);
   return (sum[I][0] + ...);
@@ -80,10 +84,10 @@ __attribute__((target("avx2,fma"))) double loop256d(int64_t rounds, std::index_s
 #endif
 
 /// Vectors of 16 bytes, which every 64-bit processor has.
-template <typename T, size_t... I> double loop128(int64_t rounds, std::index_sequence<I...>) {
+template <typename T, size_t... I> double loop128(int64_t rounds, int64_t first, std::index_sequence<I...>) {
   using Vector [[gnu::vector_size(16)]] = T;
   auto all = [](T value) { return Vector{} + value; };
-  Vector sum[] = {all(T(I))...}, factor = all(T(0.999)), term = all(T(0.001));
+  Vector sum[] = {all(T(first + int64_t(I)))...}, factor = all(T(0.999)), term = all(T(0.001));
   for (int64_t r = 0; r < rounds; ++r)
     ((sum[I] = sum[I] * factor + term), ...);
   return double((sum[I][0] + ...));
@@ -93,39 +97,20 @@ Arithmetic choose(PeakKind kind) {
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx512f")) {
     if (kind == PeakKind::BF16Dot && __builtin_cpu_supports("avx512bf16"))
-      return {[](int64_t n) { return loop512bf16(n, Chains()); }, 64, "bf16 dot products, 32 lanes"};
+      return {[](int64_t n, int64_t first) { return loop512bf16(n, first, Chains()); }, 64, "bf16 dot products, 32 lanes"};
     if (kind == PeakKind::F64)
-      return {[](int64_t n) { return loop512d(n, Chains()); }, 16, "f64 multiply-adds, 8 lanes"};
-    return {[](int64_t n) { return loop512(n, Chains()); }, 32, "f32 multiply-adds, 16 lanes"};
+      return {[](int64_t n, int64_t first) { return loop512d(n, first, Chains()); }, 16, "f64 multiply-adds, 8 lanes"};
+    return {[](int64_t n, int64_t first) { return loop512(n, first, Chains()); }, 32, "f32 multiply-adds, 16 lanes"};
   }
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     if (kind == PeakKind::F64)
-      return {[](int64_t n) { return loop256d(n, Chains()); }, 8, "f64 multiply-adds, 4 lanes"};
-    return {[](int64_t n) { return loop256(n, Chains()); }, 16, "f32 multiply-adds, 8 lanes"};
+      return {[](int64_t n, int64_t first) { return loop256d(n, first, Chains()); }, 8, "f64 multiply-adds, 4 lanes"};
+    return {[](int64_t n, int64_t first) { return loop256(n, first, Chains()); }, 16, "f32 multiply-adds, 8 lanes"};
   }
 #endif
   if (kind == PeakKind::F64)
-    return {[](int64_t n) { return loop128<double>(n, Chains()); }, 4, "f64 multiply-adds, 2 lanes"};
-  return {[](int64_t n) { return loop128<float>(n, Chains()); }, 8, "f32 multiply-adds, 4 lanes"};
-}
-
-double measureArithmetic(ThreadPool &pool, const Arithmetic &arithmetic) {
-  std::atomic<double> sink{0};
-  auto run = [&](int64_t rounds) {
-    double start = monotonicSeconds();
-    pool.parallelFor(pool.size(), 1, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i)
-        sink.store(arithmetic.loop(rounds), std::memory_order_relaxed);
-    });
-    return monotonicSeconds() - start;
-  };
-  int64_t rounds = 1000;
-  while (run(rounds) < kRoundSeconds && rounds < (int64_t(1) << 40))
-    rounds *= 2;
-  double best = 0;
-  for (int k = 0; k < kRounds; ++k)
-    best = std::max(best, double(rounds) * kChains * arithmetic.flops * pool.size() / run(rounds));
-  return best;
+    return {[](int64_t n, int64_t first) { return loop128<double>(n, first, Chains()); }, 4, "f64 multiply-adds, 2 lanes"};
+  return {[](int64_t n, int64_t first) { return loop128<float>(n, first, Chains()); }, 8, "f32 multiply-adds, 4 lanes"};
 }
 
 /// Stores past the caches where the processor has such stores, so that written lines are not read first.
@@ -146,14 +131,14 @@ uint64_t copyBytes() {
   return std::clamp(2 * uint64_t(std::max(cache, 0L)), 64 * kMiB, 256 * kMiB) / kMiB * kMiB;
 }
 
-double measureCopy(ThreadPool &pool) {
+double copyRate(ThreadPool &pool) {
   uint64_t bytes = copyBytes();
   Arena arena;
   if (!arena.allocate(2 * bytes))
     return 0;
   char *from = arena.data(), *to = from + bytes;
   double best = 0;
-  for (int k = 0; k < kRounds; ++k) {
+  for (int k = 0; k < kCopies; ++k) {
     double start = monotonicSeconds();
     pool.parallelFor(int64_t(bytes / kMiB), 1, [&](int64_t begin, int64_t end, int) {
       uint64_t at = uint64_t(begin) * kMiB, size = uint64_t(end - begin) * kMiB;
@@ -172,13 +157,34 @@ double measureCopy(ThreadPool &pool) {
 
 } // namespace
 
-Peaks measurePeaks(ThreadPool &pool, PeakKind kind) {
-  Arithmetic arithmetic = choose(kind);
-  return {measureArithmetic(pool, arithmetic), measureCopy(pool), arithmetic.text};
+struct PeakMeter::Loop : Arithmetic {};
+
+PeakMeter::PeakMeter(ThreadPool &pool, PeakKind kind) : pool(pool), loop(new Loop{choose(kind)}) {}
+PeakMeter::~PeakMeter() = default;
+
+double PeakMeter::secondsOf(int64_t rounds) {
+  std::atomic<double> sink{0};
+  double start = monotonicSeconds();
+  pool.parallelFor(pool.size(), 1, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin; i < end; ++i)
+      sink.store(loop->loop(rounds, rates.size()), std::memory_order_relaxed);
+  });
+  return monotonicSeconds() - start;
 }
 
-Peaks best(const Peaks &a, const Peaks &b) {
-  return {std::max(a.flopsPerSecond, b.flopsPerSecond), std::max(a.bytesPerSecond, b.bytesPerSecond), a.arithmetic};
+void PeakMeter::measureArithmetic() {
+  while (secondsOf(roundsOfPart) < kPartSeconds && roundsOfPart < (int64_t(1) << 40))
+    roundsOfPart *= 2;
+  double seconds = secondsOf(kParts * roundsOfPart);
+  rates.push_back(double(kParts * roundsOfPart) * kChains * loop->flops * pool.size() / seconds);
+}
+
+void PeakMeter::measureCopy() { bytesPerSecond = std::max(bytesPerSecond, copyRate(pool)); }
+
+Peaks PeakMeter::peaks() const {
+  std::vector<double> sorted = rates;
+  std::sort(sorted.begin(), sorted.end());
+  return {sorted.empty() ? 0 : sorted[sorted.size() / 2], bytesPerSecond, loop->text};
 }
 
 } // namespace pg::rt

@@ -4,7 +4,9 @@
 
 #include "runtime/exec/ThreadPool.h"
 
+#include <memory>
 #include <string>
+#include <vector>
 
 namespace pg::rt {
 
@@ -18,12 +20,33 @@ struct Peaks {
 /// The arithmetic that bounds products of a package.
 enum class PeakKind { F32, F64, BF16Dot };
 
-/// Measures on all threads of the pool for about a third of a second: independent multiply-adds in registers, and copies of
-/// an array of twice the last cache (64 to 256 MiB, given back). The best of several rounds counts, so that other work on the
-/// machine has to disturb all of them. BF16Dot falls back to F32 where the CPU has no such instruction.
-Peaks measurePeaks(ThreadPool &pool, PeakKind kind);
-/// The larger of two measurements, number by number.
-Peaks best(const Peaks &a, const Peaks &b);
+/// Measures them on all threads of a pool. BF16Dot falls back to F32 where the CPU has no such instruction.
+class PeakMeter {
+public:
+  PeakMeter(ThreadPool &pool, PeakKind kind);
+  ~PeakMeter();
+
+  /// Independent multiply-adds from registers for some hundredths of a second. To be called between the runs that are compared
+  /// with it: a processor's clock under wide vectors depends on how long they have been at work, and on other work on the
+  /// machine; a short burst from rest is faster than any program can be.
+  void measureArithmetic();
+  /// Copies of an array of twice the last cache (64 to 256 MiB, given back), for about a third of a second. The best round
+  /// counts.
+  void measureCopy();
+  /// The median of the arithmetic, the best of the copies.
+  Peaks peaks() const;
+
+private:
+  double secondsOf(int64_t rounds);
+
+  struct Loop;
+
+  ThreadPool &pool;
+  std::unique_ptr<Loop> loop;
+  int64_t roundsOfPart = 1000;
+  std::vector<double> rates;
+  double bytesPerSecond = 0;
+};
 
 } // namespace pg::rt
 

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 
 namespace pg::rt {
 namespace {
@@ -184,8 +185,8 @@ struct Times {
 };
 
 /// Runs `repeat` timed runs after those that are not: the first, which touches every page, and on a GPU the one that
-/// captures. Without timed runs the first one counts.
-Status measure(Work &work, Executor &executor, int64_t repeat, bool isTraced, Times &times) {
+/// captures. Without timed runs the first one counts. After each run the meter measures the arithmetic.
+Status measure(Work &work, Executor &executor, int64_t repeat, bool isTraced, PeakMeter *meter, Times &times) {
   int64_t warmUp = repeat == 0 || executor.device().isHost() ? 1 : 2;
   std::vector<double> seconds, processor;
   executor.profile().keepEvents(isTraced && repeat == 0);
@@ -198,6 +199,8 @@ Status measure(Work &work, Executor &executor, int64_t repeat, bool isTraced, Ti
       return status;
     seconds.push_back(monotonicSeconds() - start);
     processor.push_back(processSeconds() - used);
+    if (meter)
+      meter->measureArithmetic();
     if (i + 1 == warmUp && repeat > 0)
       executor.profile().reset();
   }
@@ -239,8 +242,11 @@ Status run(Options options) {
     apply = -1;
 
   // Before anything large is resident, so that the array that is copied does not count as memory of the run.
-  bool hasPeaks = isProfiled && executor.device().isHost();
-  Peaks peaks = hasPeaks ? measurePeaks(executor.pool(), peakKindOf(package)) : Peaks();
+  std::optional<PeakMeter> meter;
+  if (isProfiled && executor.device().isHost()) {
+    meter.emplace(executor.pool(), peakKindOf(package));
+    meter->measureCopy();
+  }
   double measured = monotonicSeconds();
   bool isGiven = !options.weights.empty();
   if (Status status = isGiven ? executor.resetStates() : initialise(executor, 1); !status)
@@ -273,15 +279,17 @@ Status run(Options options) {
   Times times;
   times.load = loaded - began;
   times.initialise = initialised - measured;
-  if (Status status = measure(work, executor, options.repeat, !options.trace.empty(), times); !status)
+  if (Status status = measure(work, executor, options.repeat, !options.trace.empty(), meter ? &*meter : nullptr, times); !status)
     return status;
 
   uint64_t peak = peakResidentBytes();
   double flops = work.flops();
   Profile &profile = executor.profile();
-  ProfileContext context{std::max<int64_t>(1, options.repeat), times.mean, executor.device().describe(), peaks};
-  if (hasPeaks)
-    context.peaks = best(peaks, measurePeaks(executor.pool(), peakKindOf(package)));
+  ProfileContext context{std::max<int64_t>(1, options.repeat), times.mean, executor.device().describe(), {}};
+  if (meter) {
+    meter->measureCopy();
+    context.peaks = meter->peaks();
+  }
   if (isProfiled)
     std::fputs(profileText(profile, context, size_t(options.kernels)).c_str(), stderr);
   if (!options.trace.empty())

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <functional>
 #include <time.h>
+#include <vector>
 
 using namespace pg::test;
 
@@ -36,33 +37,35 @@ double secondsOf(const std::function<void()> &work) {
 /// More than the caches hold.
 constexpr int64_t kColdBytes = 64 << 20;
 
-double peak = 0;
 int64_t vectorBytes = 64;
 std::string wanted; ///< part of the names of what is timed
 
-void measurePeak() {
+/// A millisecond or two of multiply-adds from registers; operations per second.
+double peakNow() {
   double flops = 0;
-  for (int k = 0; k < 20; ++k) {
-    double seconds = secondsOf([&] { flops = fmaRounds(2'000'000); });
-    peak = std::max(peak, flops / seconds);
-  }
+  double seconds = secondsOf([&] { flops = fmaRounds(500'000); });
+  return flops / seconds;
 }
 
-/// Best of at least five runs and a third of a second.
+/// At least nine runs and half a second, each compared with the peak right before
+/// and behind it: the machine's clock moves with other work on it.
 void report(const std::string &name, double flops,
             const std::function<void()> &work) {
   if (name.find(wanted) == std::string::npos)
     return;
   work();
-  double best = 1e30, total = 0;
-  for (int k = 0; k < 5 || total < 0.5; ++k) {
-    double seconds = secondsOf(work);
+  double best = 1e30, total = 0, before = peakNow();
+  std::vector<double> ratios;
+  while (ratios.size() < 9 || total < 0.5) {
+    double seconds = secondsOf(work), behind = peakNow();
+    ratios.push_back(flops / seconds / (0.5 * (before + behind)));
+    before = behind;
     best = std::min(best, seconds);
     total += seconds;
   }
-  measurePeak();
+  std::sort(ratios.begin(), ratios.end());
   std::printf("%-44s %8.3f ms %7.1f GF/s %5.1f %%\n", name.c_str(), best * 1e3,
-              flops / best * 1e-9, 100 * flops / best / peak);
+              flops / best * 1e-9, 100 * ratios[ratios.size() / 2]);
   std::fflush(stdout);
 }
 
@@ -232,9 +235,9 @@ int main(int argc, char **argv) {
   bool quick = argc > 2 && std::strcmp(argv[2], "quick") == 0;
   if (argc > 3)
     wanted = argv[3];
-  measurePeak();
-  std::printf("peak of one thread, f32: %.1f GF/s; vectors of %lld bytes\n",
-              peak * 1e-9, static_cast<long long>(vectorBytes));
+  std::printf("best time, median ratio to the peak of one thread (f32) around each run; "
+              "vectors of %lld bytes\n",
+              static_cast<long long>(vectorBytes));
   products(1024, 512, 512);
   if (!quick) {
     products(1024, 512, 1536);
