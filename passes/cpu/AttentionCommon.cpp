@@ -10,9 +10,8 @@ using namespace mlir;
 namespace pg {
 namespace {
 
-/// Columns of a block of queries wanted, and the most tokens of one.
-constexpr int64_t kColumns = 128;
-constexpr int64_t kMostQueries = 64;
+/// Columns of a block of queries wanted: panels of 64 and strips of 6.
+constexpr int64_t kColumns = 192;
 
 } // namespace
 
@@ -88,37 +87,87 @@ DirectBuffers::DirectBuffers(KernelDefOp def, Operation *op, Emitter &e) {
   }
 }
 
-QueryBlocks::QueryBlocks(ProductTile &tile, Emitter &e,
-                         const AttentionGeometry &g)
-    : e(e), g(g), members(g.heads / g.groups) {
-  // Enough columns to make the packing of keys cheap; few enough tokens that
-  // little is computed beyond the diagonal; whole vectors of one head.
-  int64_t tokens = kColumns / members / e.width() * e.width();
-  blockQueries = std::clamp(tokens, e.width(), kMostQueries);
-  blockKeys = 8 * tile.microRows();
-  firstKeys = e.scratch(columns() * 4);
-  lastKeys = e.scratch(columns() * 4);
+/// Where row `key0` of a head begins.
+static Val rowAddress(Emitter &e, const StoredTensor &from, const AttentionGeometry &g,
+                      Val group, Val key0, int64_t width) {
+  return e.address(from.element, from.pointer,
+                   (key0 * static_cast<double>(g.groups) + group) *
+                       static_cast<double>(width));
 }
 
-void QueryBlocks::start(Val firstToken, Val count) {
+LinesAhead rowsAhead(Emitter &e, const StoredTensor &from, const AttentionGeometry &g,
+                     Val group, Val key0, int64_t width) {
+  // The stride counts in elements of the float type.
+  int64_t bytes = g.groups * width * from.element.getIntOrFloatBitWidth() / 8;
+  return {rowAddress(e, from, g, group, key0, width), e.i(bytes / e.floatBytes()),
+          Val()};
+}
+
+KeyRows placeKeys(ProductTile &tile, Emitter &e, const StoredTensor &from,
+                  const AttentionGeometry &g, Val group, Val key0, Val count,
+                  int64_t width, TileA packed) {
+  LinesAhead next = rowsAhead(e, from, g, group, key0 + count, width);
+  auto pack = [&] {
+    tile.packRows(headMatrix(tile, e, from, g.groups, width, group), key0, count,
+                  e.i(0), e.i(width), width % e.width(), packed);
+  };
+  if (from.element != e.floatType()) {
+    pack();
+    return {packed.ptr, e.i(packed.row), next};
+  }
+  Val padded = e.ceilDiv(count, tile.microRows()) *
+               static_cast<double>(tile.microRows());
+  Val isInPlace = key0 + padded <= e.numTokens();
+  e.ifElse(isInPlace, [] {}, pack);
+  return {e.select(isInPlace, rowAddress(e, from, g, group, key0, width), packed.ptr),
+          e.select(isInPlace, e.i(g.groups * width), e.i(packed.row)), next};
+}
+
+QueryBlocks::QueryBlocks(ProductTile &tile, Emitter &e,
+                         const AttentionGeometry &g)
+    : tile(tile), e(e), g(g), members(g.heads / g.groups) {
+  int64_t tokens = kColumns / members / e.width() * e.width();
+  blockQueries = std::max(tokens, e.width());
+  blockKeys = 8 * tile.microRows();
+  firstKeys = e.scratch(paddedColumns() * 4);
+  lastKeys = e.scratch(paddedColumns() * 4);
+  rows = e.scratch(paddedColumns() * 8);
+  ranges = e.scratch(std::max(paddedColumns(), blockKeys) * 8);
+}
+
+void QueryBlocks::start(Val firstToken, Val count, Val group) {
   token0 = firstToken;
   tokens = count;
-  e.loop(e.i(0), e.i(columns()), 1, [&](Val c) {
-    Val t = c % blockQueries;
+  usedColumns = e.ceilDiv(tokens, e.width()) * vectorColumns();
+  Val head0 = group * static_cast<double>(members);
+  e.loop(e.i(0), e.i(paddedColumns()), 1, [&](Val c) {
+    Val t = tokenOf(c);
     Val token = token0 + e.min(t, tokens - 1.0);
+    Val head = head0 + c / static_cast<double>(e.width()) % members;
+    e.store(token * static_cast<double>(g.heads) + head, rows, c);
     e.store(e.toI32(firstKey(e, g, token)), firstKeys, c);
     e.store(e.toI32(e.select(t < tokens, token, e.i(-1))), lastKeys, c);
   });
 }
 
+Val QueryBlocks::tokenOf(Val column) {
+  return column / vectorColumns() * static_cast<double>(e.width()) +
+         column % e.width();
+}
+
+Val QueryBlocks::keysEnd(Val column) {
+  Val next = (column / vectorColumns() + 1.0) * static_cast<double>(e.width());
+  return token0 + e.min(next, tokens);
+}
+
+Val QueryBlocks::rowOf(Val column) {
+  return e.load(e.builder().getI64Type(), rows, column);
+}
+
 ProductTile::Source QueryBlocks::source(const StoredTensor &from, int64_t width,
-                                        Val group, double factor) {
+                                        double factor) {
   return [=, this](Val column, Val feature, int64_t lanes) {
-    Val head = group * static_cast<double>(members) +
-               column / static_cast<double>(blockQueries);
-    Val token = token0 + e.min(column % blockQueries, tokens - 1.0);
-    Val at = (token * static_cast<double>(g.heads) + head) *
-                 static_cast<double>(width) + feature;
+    Val at = rowOf(column) * static_cast<double>(width) + feature;
     Val v = convertElements(
         e, e.load(VectorType::get({lanes}, from.element), from.pointer, at),
         e.floatType());
@@ -126,100 +175,109 @@ ProductTile::Source QueryBlocks::source(const StoredTensor &from, int64_t width,
   };
 }
 
-void QueryBlocks::mask(TileC scores, Val key0, Val keys) {
-  // The queries of a full block all see the keys from the last query's first
-  // one to the first query.
-  Val all = firstKey(e, g, token0 + tokens - 1.0);
-  auto i32Vector = VectorType::get({e.width()}, e.builder().getI32Type());
-  Val some = (key0 < all) | (key0 + keys > token0 + 1.0) |
-             (tokens < blockQueries);
-  e.ifThen(some, [&] {
-    e.loop(e.i(0), keys, 1, [&](Val k) {
-      Val key = e.broadcast(e.toI32(key0 + k));
-      e.loop(e.i(0), e.i(columns()), e.width(), [&](Val c) {
-        Val seen = (key >= e.load(i32Vector, firstKeys, c)) &
-                   (key <= e.load(i32Vector, lastKeys, c));
-        Val at = k * scores.stride + c;
-        e.store(e.select(seen, e.loadV(scores.ptr, at), e.vec(kUnseen)),
-                scores.ptr, at);
-      });
+LinesAhead QueryBlocks::headAhead(const StoredTensor &from, int64_t width, Val group,
+                                  Val token, Val turn) {
+  AttentionGeometry heads = g;
+  heads.groups = g.heads;
+  Val head = group * static_cast<double>(members) + turn % members;
+  return rowsAhead(e, from, heads, head, token, width);
+}
+
+Val QueryBlocks::seesAny(Val column, Val key0, Val count) {
+  auto vector = VectorType::get({e.width()}, e.builder().getI32Type());
+  return (e.load(vector, firstKeys, column) < e.broadcast(e.toI32(key0 + count))) &
+         (e.load(vector, lastKeys, column) >= e.broadcast(e.toI32(key0)));
+}
+
+void QueryBlocks::forQueries(function_ref<void(Val, Val)> body) {
+  e.loop(e.i(0), usedColumns, 1, [&](Val c) {
+    Val last = e.load(e.builder().getI32Type(), lastKeys, c);
+    e.ifThen(last >= 0, [&] { body(c, rowOf(c)); });
+  });
+}
+
+void QueryBlocks::multiplyKeys(const Scores &s, const KeyRows &keys, Val key0,
+                               Val count) {
+  int64_t panel = s.queries.columns, rows = tile.microRowsOf(s.queries);
+  ScoreStrips strips{rows, panel / e.width(), s.depth, s.step};
+  Val zero = e.i(0), lastColumn = usedColumns - 1.0;
+  double most = static_cast<double>(tile.microRows());
+  e.loop(zero, e.ceilDiv(usedColumns, panel), 1, [&](Val p) {
+    Val begin = p * static_cast<double>(panel), end = begin + static_cast<double>(panel);
+    Val seen = e.max(zero, e.min(count, keysEnd(e.min(end - 1.0, lastColumn)) - key0));
+    Val isWhole = end <= tokens / static_cast<double>(e.width()) * vectorColumns();
+    // All queries see the keys from the last one's first to the first one.
+    Val clearBegin = firstKey(e, g, token0 + e.min(tokenOf(end - 1.0), tokens - 1.0));
+    Val clearEnd = token0 + begin / vectorColumns() * static_cast<double>(e.width()) + 1.0;
+    auto of = [&](Val perColumn) {
+      return perColumn ? e.addressF(perColumn, begin) : Val();
+    };
+    auto ofKeys = [&](Val numbers) {
+      return e.address(e.builder().getI32Type(), numbers, begin);
+    };
+    LinesAhead ahead = keys.next;
+    for (auto [other, first] : {std::pair(&s.second, 1), std::pair(&s.later, 2)})
+      if (other->at)
+        ahead = {e.select(p >= first, other->at, ahead.at),
+                 e.select(p >= first, other->row, ahead.row), Val()};
+    callScoreStrips(
+        e, strips,
+        {keys.at, keys.stride, e.addressF(s.queries.ptr, p * s.queries.panelStride),
+         seen, e.addressF(s.out.ptr, begin), e.i(s.out.stride), of(s.shift),
+         of(s.total), of(s.probability), ofKeys(firstKeys), ofKeys(lastKeys), key0,
+         clearBegin - key0, e.select(isWhole, clearEnd - key0, zero), ahead});
+    // A strip of columns may begin in this panel and end in one that sees more keys.
+    Val need = e.min(e.ceilDiv(end, tile.microRows()) * most, usedColumns) - 1.0;
+    Val filled = e.ceilDiv(e.max(zero, e.min(count, keysEnd(need) - key0)),
+                           tile.microRows()) * most;
+    e.loop(e.ceilDiv(seen, rows) * static_cast<double>(rows), filled, 1, [&](Val k) {
+      for (int64_t v = 0; v < panel; v += e.width())
+        e.store(e.vec(0), s.out.ptr, k * s.out.stride + begin + static_cast<double>(v));
     });
   });
 }
 
-void QueryBlocks::forQueries(Val group, function_ref<void(Val, Val)> body) {
-  e.loop(e.i(0), e.i(members), 1, [&](Val member) {
-    e.loop(e.i(0), tokens, 1, [&](Val t) {
-      Val head = group * static_cast<double>(members) + member;
-      body(member * static_cast<double>(blockQueries) + t,
-           (token0 + t) * static_cast<double>(g.heads) + head);
-    });
+void QueryBlocks::multiplyPanels(
+    TileC c, TileB b, int64_t width,
+    function_ref<void(const ProductStrips &, Val, Val)> body) {
+  ProductStrips strips{tile.microRowsOf(b), b.columns / e.width()};
+  e.loop(e.i(0), e.i((width + b.columns - 1) / b.columns), 1, [&](Val p) {
+    body(strips, e.addressF(b.ptr, p * b.panelStride),
+         e.addressF(c.ptr, p * static_cast<double>(b.columns)));
   });
 }
 
-Val QueryBlocks::foldKeys(Val keys, Val start, function_ref<Val(Val, Val)> step,
-                          function_ref<Val(Val, Val)> combine) {
-  Val whole = keys / 4.0 * 4.0;
-  Emitter::Vals c = e.loop(e.i(0), whole, 4, {start, start, start, start},
-                           [&](Val key, ArrayRef<Val> chains) {
-                             Emitter::Vals next;
-                             for (int64_t j = 0; j < 4; ++j)
-                               next.push_back(step(chains[j], key + j));
-                             return next;
-                           });
-  c[0] = e.loop(whole, keys, 1, {c[0]},
-                [&](Val key, ArrayRef<Val> chain) -> Emitter::Vals {
-                  return {step(chain[0], key)};
-                })[0];
-  return combine(combine(c[0], c[1]), combine(c[2], c[3]));
+void QueryBlocks::multiplyToQueries(TileC a, TileB b, TileC c, int64_t width,
+                                    Val key0, Val count) {
+  double rows = static_cast<double>(tile.microRowsOf(b));
+  Val strips = e.ceilDiv(usedColumns, tile.microRowsOf(b));
+  e.loop(e.i(0), strips, 1, [&](Val s) {
+    Val last = e.min((s + 1.0) * rows, usedColumns) - 1.0;
+    Val end = e.max(e.i(0), e.min(count, keysEnd(last) - key0));
+    e.store(e.i32(0), ranges, s * 2.0);
+    e.store(e.toI32(end), ranges, s * 2.0 + 1.0);
+  });
+  multiplyPanels(c, b, width, [&](const ProductStrips &kernel, Val panel, Val to) {
+    callProductStrips(e, kernel, {a.ptr, e.i(1), e.i(a.stride), panel, to,
+                                  e.i(c.stride), strips, ranges});
+  });
 }
 
-std::function<LinesAhead(Val, Val)> nextKeys(ProductTile &tile, Emitter &e,
-                                             const StoredTensor &from,
-                                             const AttentionGeometry &g,
-                                             Val group, Val key0, Val k,
-                                             int64_t width) {
-  double stride = static_cast<double>(g.groups * width);
-  return [=, &tile, &e](Val row, Val) {
-    Val at = e.address(from.element, from.pointer,
-                       (key0 + row) * stride + group * static_cast<double>(width));
-    // The stride counts in elements of the float type.
-    double bytes = stride * from.element.getIntOrFloatBitWidth() / 8;
-    Val between = e.i(static_cast<int64_t>(bytes) / e.floatBytes());
-    LinesAhead all = tile.shareOfRows(at, between, e.i(width), e.i(0), e.i(1));
-    int64_t lines = std::max<int64_t>(1, width * e.floatBytes() / 64);
-    all.steps = e.max(e.i(1), k / static_cast<double>(lines));
-    return all;
-  };
-}
-
-void multiplyKeys(ProductTile &tile, Emitter &e, const StoredTensor &from,
-                  const ProductTile::Source &source, const AttentionGeometry &g,
-                  Val group, Val key0, Val count, int64_t width, TileA rows,
-                  TileB queries, TileC scores, Val columns) {
-  Val depth = e.i(width);
-  auto packed = [&] {
-    tile.packRows(source, key0, count, e.i(0), depth, width % e.width(), rows);
-    tile.multiply(rows, queries, scores, count, columns, depth,
-                  {.overwrite = true});
-  };
-  if (from.element != e.floatType())
-    return packed();
-  int64_t stride = g.groups * width;
-  double micro = static_cast<double>(tile.microRowsOf(queries));
-  Val padded = e.ceilDiv(count, tile.microRowsOf(queries)) * micro;
-  e.ifElse(
-      key0 + padded <= e.numTokens(),
-      [&] {
-        Val start = e.addressF(from.pointer,
-                               key0 * static_cast<double>(stride) +
-                                   group * static_cast<double>(width));
-        tile.multiply({start, stride, 1}, queries, scores, count, columns, depth,
-                      {.overwrite = true,
-                       .ahead = nextKeys(tile, e, from, g, group, key0 + count,
-                                         depth, width)});
-      },
-      packed);
+void QueryBlocks::multiplyToKeys(TileC a, TileB b, TileC c, int64_t width, Val key0,
+                                 Val count) {
+  double rows = static_cast<double>(tile.microRowsOf(b));
+  Val strips = e.ceilDiv(count, tile.microRowsOf(b));
+  e.loop(e.i(0), strips, 1, [&](Val s) {
+    // The first vector of tokens that sees the strip's first key.
+    Val token = e.max(e.i(0), key0 + s * rows - token0);
+    Val begin = token / static_cast<double>(e.width()) * vectorColumns();
+    e.store(e.toI32(begin), ranges, s * 2.0);
+    e.store(e.toI32(usedColumns), ranges, s * 2.0 + 1.0);
+  });
+  multiplyPanels(c, b, width, [&](const ProductStrips &kernel, Val panel, Val to) {
+    callProductStrips(e, kernel, {a.ptr, e.i(a.stride), e.i(1), panel, to,
+                                  e.i(c.stride), strips, ranges});
+  });
 }
 
 void storeTile(ProductTile &tile, Emitter &e, TileC from, Val rows,

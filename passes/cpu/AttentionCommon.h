@@ -3,15 +3,12 @@
 #define PG_PASSES_CPU_ATTENTIONCOMMON_H
 
 #include "dialect/Pg.h"
+#include "passes/cpu/AttentionStrips.h"
 #include "passes/cpu/ProductTile.h"
 
 namespace pg {
 
 inline constexpr double kLog2E = 1.4426950408889634;
-/// Score of a key that a query does not see, and the maximum before any key:
-/// 2^(kUnseen - m) is 0 for every maximum m from kNothingSeen up.
-inline constexpr double kUnseen = -1.0e30, kNothingSeen = -1.0e29;
-
 /// Sizes of one attention and which keys a query sees.
 struct AttentionGeometry {
   int64_t heads, groups; ///< H query heads, G key/value heads
@@ -71,9 +68,27 @@ private:
   bool valid = true;
 };
 
+/// Rows of keys or values that lie one after the other.
+struct KeyRows {
+  Val at, stride;
+  LinesAhead next; ///< those of the next block, to be asked for
+};
+
+/// The rows of a head from `key0` on, to be asked for.
+LinesAhead rowsAhead(Emitter &e, const StoredTensor &from, const AttentionGeometry &g,
+                     Val group, Val key0, int64_t width);
+/// `count` rows of a head from `key0` on, with whole strips to read. Those that lie as
+/// the float type stay where they are, but for the last ones of the tensor, fewer than
+/// a strip has; others are packed into `packed`.
+KeyRows placeKeys(ProductTile &tile, Emitter &e, const StoredTensor &from,
+                  const AttentionGeometry &g, Val group, Val key0, Val count,
+                  int64_t width, TileA packed);
+
 /// Queries of all heads that share a key head, as columns of transposed scores
-/// [keys][columns]: column c is token `token0 + c % queries` of the group's
-/// member c / queries. Columns past the last token repeat it and see no key.
+/// [keys][columns]: a vector has neighbouring tokens of one head, and the heads'
+/// vectors of the same tokens lie side by side. So the keys that columns see grow with
+/// the column, and what lies beyond the diagonal is left out in pieces of a vector.
+/// Columns past the last token repeat it and see no key.
 class QueryBlocks {
 public:
   QueryBlocks(ProductTile &tile, Emitter &e, const AttentionGeometry &g);
@@ -81,43 +96,68 @@ public:
   int64_t queries() const { return blockQueries; } ///< tokens of a block
   int64_t keys() const { return blockKeys; }       ///< of a block of keys
   int64_t columns() const { return members * blockQueries; }
+  /// Columns with a number each in scratch: whole panels and strips.
+  int64_t paddedColumns() const {
+    return roundUp(columns(), std::lcm(tile.panelColumns(columns()), tile.microRows()));
+  }
+  /// Columns of the block at hand, whole vectors.
+  Val used() const { return usedColumns; }
 
+  /// The rows of one of the heads of a [N, heads, width] tensor from `token` on, to be
+  /// asked for; `turn`, any number, chooses the head.
+  LinesAhead headAhead(const StoredTensor &from, int64_t width, Val group, Val token,
+                       Val turn);
   /// Begins a block; reads which keys its queries see.
-  void start(Val token0, Val tokens);
+  void start(Val token0, Val tokens, Val group);
   /// Rows of `factor` times a [N, heads, width] tensor, one per column.
-  ProductTile::Source source(const StoredTensor &from, int64_t width, Val group,
+  ProductTile::Source source(const StoredTensor &from, int64_t width,
                              double factor);
-  /// Gives kUnseen to what a query does not see of the keys [key0, key0 + keys).
-  void mask(TileC scores, Val key0, Val keys);
+  /// i1 per lane: whether these columns see any of the keys.
+  Val seesAny(Val column, Val key0, Val count);
   /// body(column, token * heads + head) for every query of the block.
-  void forQueries(Val group, llvm::function_ref<void(Val, Val)> body);
-  /// Folds the keys [0, keys) in four independent chains, whose latencies
-  /// overlap, and then the chains: a fixed order.
-  Val foldKeys(Val keys, Val start, llvm::function_ref<Val(Val, Val)> step,
-               llvm::function_ref<Val(Val, Val)> combine);
+  void forQueries(llvm::function_ref<void(Val, Val)> body);
+
+  /// What multiplyKeys works on.
+  struct Scores {
+    ScoreStep step;
+    int64_t depth;
+    TileB queries;
+    TileC out;
+    Val shift; ///< per column
+    Val total = Val();       ///< Softmax, Peak: likewise
+    Val probability = Val(); ///< Gradient: P, stored like `out`
+    /// Asked for beside the next keys, by the second panel and by later ones.
+    LinesAhead second = {}, later = {};
+  };
+  /// `out` for `count` keys from `key0` on; zero where no query of a strip of either
+  /// product sees a key, if that product reads it.
+  void multiplyKeys(const Scores &scores, const KeyRows &keys, Val key0, Val count);
+  /// C += A^T B for A = [keys][columns]: a row of C for each column.
+  void multiplyToQueries(TileC a, TileB b, TileC c, int64_t width, Val key0,
+                         Val count);
+  /// C += A B: a row of C for each key.
+  void multiplyToKeys(TileC a, TileB b, TileC c, int64_t width, Val key0, Val count);
 
 private:
+  double vectorColumns() const { return static_cast<double>(members * e.width()); }
+  /// Token of the block (from 0) that the column stands for.
+  Val tokenOf(Val column);
+  /// token * heads + head of the column.
+  Val rowOf(Val column);
+  /// One past the last key that any head sees at this column's vector of tokens.
+  Val keysEnd(Val column);
+  void multiplyPanels(TileC c, TileB b, int64_t width,
+                      llvm::function_ref<void(const ProductStrips &, Val, Val)> body);
+
+  ProductTile &tile;
   Emitter &e;
   AttentionGeometry g;
   int64_t members, blockQueries, blockKeys;
-  Val token0, tokens, firstKeys, lastKeys;
+  Val token0, tokens, usedColumns;
+  Val firstKeys, lastKeys; ///< i32 per column: keys that it sees, both included
+  Val rows;                ///< i64 per column: token * heads + head
+  Val ranges;              ///< of a product's strips
 };
-
-/// scores[keys][columns] = K Q^T for `count` keys of a head from `key0` on. Keys
-/// that lie as the float type are read in place (the last ones of the tensor, fewer
-/// than a micro-kernel reads, are packed into `rows`), and those of the next block
-/// are asked for.
-void multiplyKeys(ProductTile &tile, Emitter &e, const StoredTensor &from,
-                  const ProductTile::Source &source, const AttentionGeometry &g,
-                  Val group, Val key0, Val count, int64_t width, TileA rows,
-                  TileB queries, TileC scores, Val columns);
-/// The rows of a head from `key0` on, as many as a micro-kernel has from each row
-/// of its product on, for products of `k` steps over one panel.
-std::function<LinesAhead(Val, Val)> nextKeys(ProductTile &tile, Emitter &e,
-                                             const StoredTensor &from,
-                                             const AttentionGeometry &g,
-                                             Val group, Val key0, Val k,
-                                             int64_t width);
 
 /// Writes `rows` x `columns` of a tile to rows of memory.
 void storeTile(ProductTile &tile, Emitter &e, TileC from, Val rows,

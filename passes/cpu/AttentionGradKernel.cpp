@@ -38,11 +38,9 @@ private:
   enum Result { DQ, DK, DV };
 
   void emitItem(Val first, Val group);
-  void emitQueryBlock(Val token0, Val group);
-  void emitPair(Val key0, Val count, Val group);
-  /// scores = P and dScores = dS.
-  void emitProbabilities(Val keys);
-  void storeQueries(Val group);
+  void emitQueryBlock(Val token0, Val tokens, Val group);
+  void emitPair(Val token0, Val key0, Val count, Val group);
+  void storeQueries();
   /// A row for each key of the stretch.
   void storeKeys(Result which, TileC from, int64_t width, double factor,
                  Val group);
@@ -52,7 +50,7 @@ private:
   /// Sums for the keys of a stretch: whole panels side by side, no padding.
   TileC allocateKeySums(int64_t width) {
     int64_t stride = roundUp(width, tile.panelColumns(width));
-    return {e.scratch((stretch + tile.microRows()) * stride * e.floatBytes()),
+    return {e.scratch((kStretch + tile.microRows()) * stride * e.floatBytes()),
             stride};
   }
 
@@ -61,7 +59,7 @@ private:
   ProductTile tile;
   QueryBlocks blocks;
   DirectBuffers buffers;
-  int64_t stretch = 0, keyTail = 0, valueTail = 0;
+  int64_t keyTail = 0, valueTail = 0;
   TileA kRows, vRows;
   TileB queriesT, doutT, queries, dout, keyPanels;
   TileC scores, dScores, dq, dk, dv;
@@ -75,7 +73,6 @@ private:
 FailureOr<KernelShape> AttentionGradKernel::emit() {
   if (!buffers.isValid())
     return failure();
-  stretch = kStretch / blocks.queries() * blocks.queries();
   keyTail = g.keyWidth % e.width();
   valueTail = g.valueWidth % e.width();
   int64_t columns = blocks.columns(), keys = blocks.keys();
@@ -91,19 +88,19 @@ FailureOr<KernelShape> AttentionGradKernel::emit() {
   dq = tile.allocateC(columns, g.keyWidth);
   dk = allocateKeySums(g.keyWidth);
   dv = allocateKeySums(g.valueWidth);
-  lse = e.scratch(columns * e.floatBytes());
-  delta = e.scratch(columns * e.floatBytes());
+  lse = e.scratch(blocks.paddedColumns() * e.floatBytes());
+  delta = e.scratch(blocks.paddedColumns() * e.floatBytes());
 
   // Columns past the last one are read as rows of a partial micro-tile; what
   // others left there may be denormal numbers, which are slow.
   tile.clear(scores, e.i(keys));
   tile.clear(dScores, e.i(keys));
   e.loop(e.begin(), e.end(), 1, [&](Val item) {
-    emitItem(item / static_cast<double>(g.groups) * static_cast<double>(stretch),
+    emitItem(item / static_cast<double>(g.groups) * static_cast<double>(kStretch),
              item % g.groups);
   });
   KernelShape shape;
-  shape.items.tokensPerItem = stretch;
+  shape.items.tokensPerItem = kStretch;
   shape.items.multiplier = g.groups;
   shape.category = "attention";
   shape.wholePipeline = true;
@@ -113,23 +110,27 @@ FailureOr<KernelShape> AttentionGradKernel::emit() {
 void AttentionGradKernel::emitItem(Val first, Val group) {
   bool wantsKeys = buffers.result(DK) || buffers.result(DV);
   begin = first;
-  end = e.min(e.numTokens(), begin + static_cast<double>(stretch));
+  end = e.min(e.numTokens(), begin + static_cast<double>(kStretch));
   Val queriesStop = end;
   if (wantsKeys) {
     tile.clear(dk, end - begin);
     tile.clear(dv, end - begin);
     queriesStop = queriesEnd(e, g, end - 1.0);
   }
-  e.loop(begin, queriesStop, blocks.queries(),
-         [&](Val token0) { emitQueryBlock(token0, group); });
+  // Query blocks too begin at multiples of their size inside each stretch.
+  e.loop(begin, queriesStop, kStretch, [&](Val part) {
+    Val partEnd = e.min(part + static_cast<double>(kStretch), queriesStop);
+    e.loop(part, partEnd, blocks.queries(), [&](Val token0) {
+      Val rest = e.min(part + static_cast<double>(kStretch), e.numTokens()) - token0;
+      emitQueryBlock(token0, e.min(rest, e.i(blocks.queries())), group);
+    });
+  });
   storeKeys(DK, dk, g.keyWidth, g.scale, group);
   storeKeys(DV, dv, g.valueWidth, 1, group);
 }
 
-void AttentionGradKernel::emitQueryBlock(Val token0, Val group) {
-  Val tokens = e.min(e.numTokens() - token0, e.i(blocks.queries()));
-  Val zero = e.i(0), columns = e.i(blocks.columns());
-  Val d = e.i(g.keyWidth), w = e.i(g.valueWidth);
+void AttentionGradKernel::emitQueryBlock(Val token0, Val tokens, Val group) {
+  Val zero = e.i(0), d = e.i(g.keyWidth), w = e.i(g.valueWidth);
   isOwnQuery = token0 < end;
   Val first = firstKey(e, g, token0);
   Val keyBegin = buffers.result(DQ)
@@ -137,55 +138,60 @@ void AttentionGradKernel::emitQueryBlock(Val token0, Val group) {
                      : e.max(first, begin);
   Val keyEnd = e.min(token0 + tokens, end);
   e.ifThen(keyBegin < keyEnd, [&] {
-    blocks.start(token0, tokens);
+    blocks.start(token0, tokens, group);
     auto source = [&](Operand which, int64_t width, double factor) {
-      return blocks.source(buffers.operand(which), width, group, factor);
+      return blocks.source(buffers.operand(which), width, factor);
     };
+    Val used = blocks.used();
     tile.packPanelsTransposed(source(Q, g.keyWidth, g.scale * kLog2E), zero, d,
-                              zero, columns, keyTail, queriesT);
-    tile.packPanelsTransposed(source(DOut, g.valueWidth, 1), zero, w, zero,
-                              columns, valueTail, doutT);
-    tile.packPanels(source(Q, g.keyWidth, 1), zero, columns, zero, d, keyTail,
+                              zero, used, keyTail, queriesT);
+    tile.packPanelsTransposed(source(DOut, g.valueWidth, 1), zero, w, zero, used,
+                              valueTail, doutT);
+    tile.packPanels(source(Q, g.keyWidth, 1), zero, used, zero, d, keyTail,
                     queries);
-    tile.packPanels(source(DOut, g.valueWidth, 1), zero, columns, zero, w,
+    tile.packPanels(source(DOut, g.valueWidth, 1), zero, used, zero, w,
                     valueTail, dout);
-    auto lseOf = blocks.source(buffers.operand(Lse), 1, group, kLog2E);
-    auto deltaOf = blocks.source(buffers.operand(Delta), 1, group, 1);
-    e.loop(zero, columns, 1, [&](Val c) {
-      e.store(lseOf(c, zero, 1), lse, c);
-      e.store(deltaOf(c, zero, 1), delta, c);
+    auto lseOf = blocks.source(buffers.operand(Lse), 1, kLog2E);
+    auto deltaOf = blocks.source(buffers.operand(Delta), 1, 1);
+    e.loop(zero, e.i(blocks.paddedColumns()), 1, [&](Val c) {
+      Val column = e.min(c, used - 1.0);
+      e.store(lseOf(column, zero, 1), lse, c);
+      e.store(deltaOf(column, zero, 1), delta, c);
     });
-    tile.clear(dq, columns);
+    tile.clear(dq, used);
 
     // Key blocks begin at multiples of their size inside each stretch.
-    double step = static_cast<double>(stretch);
+    double step = static_cast<double>(kStretch);
     double blockStep = static_cast<double>(blocks.keys());
-    e.loop(keyBegin / step * step, keyEnd, stretch, [&](Val part) {
+    e.loop(keyBegin / step * step, keyEnd, kStretch, [&](Val part) {
       Val skipped = e.max(keyBegin - part, zero) / blockStep * blockStep;
       Val partEnd = e.min(part + step, keyEnd);
       e.loop(part + skipped, partEnd, blocks.keys(), [&](Val key0) {
-        emitPair(key0, e.min(partEnd - key0, e.i(blocks.keys())), group);
+        emitPair(token0, key0, e.min(partEnd - key0, e.i(blocks.keys())), group);
       });
     });
     if (buffers.result(DQ))
-      e.ifThen(isOwnQuery, [&] { storeQueries(group); });
+      e.ifThen(isOwnQuery, [&] { storeQueries(); });
   });
 }
 
-void AttentionGradKernel::emitPair(Val key0, Val count, Val group) {
-  Val zero = e.i(0), columns = e.i(blocks.columns());
-  Val d = e.i(g.keyWidth), w = e.i(g.valueWidth);
-  auto kHead = keyHead(K, g.keyWidth, group);
-  multiplyKeys(tile, e, buffers.operand(K), kHead, g, group, key0, count,
-               g.keyWidth, kRows, queriesT, scores, columns);
-  multiplyKeys(tile, e, buffers.operand(V), keyHead(V, g.valueWidth, group), g,
-               group, key0, count, g.valueWidth, vRows, doutT, dScores, columns);
-  // Rows of a last, partial micro-tile lie past every query of the block and
-  // become zero here, or past the stretch, where nobody reads their sums.
-  Val padded = e.ceilDiv(count, tile.microRows()) *
-               static_cast<double>(tile.microRows());
-  blocks.mask(scores, key0, padded);
-  emitProbabilities(padded);
+void AttentionGradKernel::emitPair(Val token0, Val key0, Val count, Val group) {
+  KeyRows keys = placeKeys(tile, e, buffers.operand(K), g, group, key0, count,
+                           g.keyWidth, kRows);
+  KeyRows values = placeKeys(tile, e, buffers.operand(V), g, group, key0, count,
+                             g.valueWidth, vRows);
+  // The next query block's rows are asked for, one head in turn.
+  Val turn = key0 / static_cast<double>(blocks.keys());
+  Val next = token0 + static_cast<double>(blocks.queries());
+  QueryBlocks::Scores s{ScoreStep::Probability, g.keyWidth, queriesT, scores, lse};
+  s.later = blocks.headAhead(buffers.operand(Q), g.keyWidth, group, next, turn);
+  blocks.multiplyKeys(s, keys, key0, count);
+  QueryBlocks::Scores ds{ScoreStep::Gradient, g.valueWidth, doutT, dScores, delta};
+  ds.probability = scores.ptr;
+  ds.later = blocks.headAhead(buffers.operand(DOut), g.valueWidth, group, next, turn);
+  blocks.multiplyKeys(ds, values, key0, count);
+  // Rows of a last, partial strip of keys lie past every query of the block, where
+  // they are zero, or past the stretch, where nobody reads their sums.
   e.ifThen(key0 >= begin, [&] {
     auto rows = [&](TileC sums) {
       return TileC{e.addressF(sums.ptr, (key0 - begin) *
@@ -193,34 +199,20 @@ void AttentionGradKernel::emitPair(Val key0, Val count, Val group) {
                    sums.stride};
     };
     if (buffers.result(DV))
-      tile.multiply({scores.ptr, scores.stride, 1}, dout, rows(dv), count, w,
-                    columns);
+      blocks.multiplyToKeys(scores, dout, rows(dv), g.valueWidth, key0, count);
     if (buffers.result(DK))
-      tile.multiply({dScores.ptr, dScores.stride, 1}, queries, rows(dk), count,
-                    d, columns);
+      blocks.multiplyToKeys(dScores, queries, rows(dk), g.keyWidth, key0, count);
   });
   if (buffers.result(DQ))
     e.ifThen(isOwnQuery, [&] {
-      tile.packPanels(kHead, key0, count, zero, d, keyTail, keyPanels);
-      tile.multiply({dScores.ptr, 1, dScores.stride}, keyPanels, dq, columns, d,
-                    count);
+      tile.packPanels(keyHead(K, g.keyWidth, group), key0, count, e.i(0),
+                      e.i(g.keyWidth), keyTail, keyPanels);
+      blocks.multiplyToQueries(dScores, keyPanels, dq, g.keyWidth, key0, count);
     });
 }
 
-void AttentionGradKernel::emitProbabilities(Val keys) {
-  e.loop(e.i(0), keys, 1, [&](Val k) {
-    e.loop(e.i(0), e.i(blocks.columns()), e.width(), [&](Val c) {
-      Val at = k * static_cast<double>(scores.stride) + c;
-      Val p = e.exp2(e.loadV(scores.ptr, at) - e.loadV(lse, c));
-      e.store(p, scores.ptr, at);
-      e.store(p * (e.loadV(dScores.ptr, at) - e.loadV(delta, c)), dScores.ptr,
-              at);
-    });
-  });
-}
-
-void AttentionGradKernel::storeQueries(Val group) {
-  blocks.forQueries(group, [&](Val r, Val index) {
+void AttentionGradKernel::storeQueries() {
+  blocks.forQueries([&](Val r, Val index) {
     tile.columnsLoop(e.i(g.keyWidth), keyTail, [&](Val c, int64_t lanes) {
       Val sum = e.load(e.vecType(lanes), dq.ptr, r * dq.stride + c);
       buffers.result(DQ).put(e, sum * g.scale, index * g.keyWidth + c);

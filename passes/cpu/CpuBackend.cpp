@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/CpuBackend.h"
 
+#include "passes/cpu/AttentionStrips.h"
 #include "passes/cpu/MicroKernel.h"
 #include "passes/cpu/RowKernel.h"
 #include "passes/cpu/StructuredKernels.h"
@@ -93,7 +94,8 @@ rt::StatusOr<ObjectCode> compileShared(const std::set<std::string> &symbols,
   loadDialects(context);
   OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(&context)));
   for (const std::string &symbol : symbols)
-    if (!defineMicroKernel(*module, symbol, target.emission()))
+    if (!defineMicroKernel(*module, symbol, target.emission()) &&
+        !defineAttentionStrips(*module, symbol, target.emission()))
       return rt::Status(rt::Code::Internal, "no shared function " + symbol);
   if (failed(lowerToLLVM(*module)))
     return rt::Status(rt::Code::Internal, "lowering of shared functions failed");

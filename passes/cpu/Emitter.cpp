@@ -299,6 +299,8 @@ Val Emitter::exp(Val x) { return wrap(math::ExpOp::create(b, location, x)); }
 Val Emitter::exp2(Val x) {
   if (!scalarType.isF32())
     return exp(x * 0.6931471805599453);
+  if (lanes == 16 && x.type() == vectorType())
+    return exp2Scaled(x);
   // x = n + f, |f| <= 1/2. Adding 1.5 2^23 + 127 rounds to an integer and leaves
   // n + 127, the exponent of 2^n, in the low bits. 2^f is the polynomial of
   // degree 5 with the least relative error on [-1/2, 1/2], 8e-8.
@@ -317,6 +319,30 @@ Val Emitter::exp2(Val x) {
   exponent = wrap(arith::ShLIOp::create(b, location, exponent,
                                         constant(bits, 23)));
   return p * wrap(arith::BitcastOp::create(b, location, x.type(), exponent));
+}
+Val Emitter::exp2Scaled(Val x) {
+  // f = x - floor(x) and p 2^floor(x) are one instruction each. 2^f is the
+  // polynomial of degree 5 with the least relative error on [0, 1], 7.5e-8.
+  constexpr double kPolynomial[] = {
+      1.87757676566e-03, 8.9893398766e-03, 5.58263182317e-02,
+      2.40153616983e-01, 6.93153073207e-01, 0.999999925064};
+  constexpr int32_t kFromFloor = 9, kCurrentRounding = 4;
+  Val zero = constant(x.type(), 0);
+  Value every = arith::ConstantOp::create(b, location, b.getI16IntegerAttr(-1));
+  auto call = [&](StringRef name, Val first, Val second) {
+    return wrap(LLVM::CallIntrinsicOp::create(
+                    b, location, Type(vectorType()), b.getStringAttr(name),
+                    ValueRange{first, second, zero, every, i32(kCurrentRounding)})
+                    .getResult(0));
+  };
+  Val f = call("llvm.x86.avx512.mask.reduce.ps.512", x, i32(kFromFloor));
+  Val p = constant(x.type(), kPolynomial[0]);
+  for (double coefficient : llvm::ArrayRef(kPolynomial).drop_front())
+    p = fma(p, f, constant(x.type(), coefficient));
+  // Subnormal numbers, which are slow, become zero; a NaN stays.
+  Val normal = wrap(arith::CmpFOp::create(b, location, arith::CmpFPredicate::UGE,
+                                          x, constant(x.type(), -126)));
+  return select(normal, call("llvm.x86.avx512.mask.scalef.ps.512", p, x), zero);
 }
 Val Emitter::log(Val x) { return wrap(math::LogOp::create(b, location, x)); }
 Val Emitter::tanh(Val x) { return wrap(math::TanhOp::create(b, location, x)); }
@@ -365,6 +391,11 @@ Val Emitter::reduceSum(Val vector) {
 }
 Val Emitter::reduceMax(Val vector) {
   return foldHalves(*this, vector, [&](Val x, Val y) { return max(x, y); });
+}
+
+Val Emitter::any(Val mask) {
+  return wrap(vector::ReductionOp::create(b, location, vector::CombiningKind::OR,
+                                          mask.get()));
 }
 
 Val Emitter::toI64(Val v) {

@@ -177,7 +177,8 @@ public:
   /// a where a > b, else b: one instruction. A NaN in `a` gives b.
   Val larger(Val a, Val b);
   Val exp(Val x);
-  /// 2^x. In f32 within 2 ulp, 0 below -126.5, infinite from 127.5 up.
+  /// 2^x. In f32 within 2 ulp, 0 below -126.5 (512-bit vectors: -126), infinite
+  /// from 128 (127.5 elsewhere) up.
   Val exp2(Val x);
   Val log(Val x);
   Val tanh(Val x);
@@ -193,6 +194,8 @@ public:
   /// Sum (maximum) of the lanes, halves first: a fixed tree.
   Val reduceSum(Val vector);
   Val reduceMax(Val vector);
+  /// Whether any lane of a vector of i1 is set.
+  Val any(Val mask);
   /// Lanes picked from the concatenation of a and b.
   Val shuffle(Val a, Val b, llvm::ArrayRef<int64_t> mask);
   /// i64 of an i32, sign-extended.
@@ -244,6 +247,8 @@ public:
 private:
   /// Value loaded once at the function entry, by argument and slot.
   Val entryLoad(int64_t argument, int64_t slot, mlir::Type type);
+  /// exp2 with instructions of AVX-512.
+  Val exp2Scaled(Val x);
   /// Room for one native vector on the stack, made at the function entry.
   Val stackVector();
 

@@ -28,8 +28,8 @@ pg.kernel_def @gram attributes {modes = array<i64: 0>} {
   pg.yield %y : tensor<512x512xf32>
 }
 
-// Blocks of 64 queries, once per key head.
-// CHECK-DAG: func.func @attention({{.*}}pg.category = "attention"{{.*}}pg.items = array<i64: 64, 4, 1>
+// Blocks of 96 queries, once per key head.
+// CHECK-DAG: func.func @attention({{.*}}pg.category = "attention"{{.*}}pg.items = array<i64: 96, 4, 1>
 pg.kernel_def @attention attributes {modes = array<i64: 0, 0>} {
 ^bb0(%q: tensor<?x8x64xf32>, %k: tensor<?x4x64xf32>, %v: tensor<?x4x64xf32>):
   %o, %l = pg.attention %q, %k, %v {scale = 0.125 : f64} : (tensor<?x8x64xf32>, tensor<?x4x64xf32>, tensor<?x4x64xf32>) -> (tensor<?x8x64xf32>, tensor<?x8xf32>)

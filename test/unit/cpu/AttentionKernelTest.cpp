@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 using namespace pg::test;
 
 namespace {
@@ -118,9 +120,22 @@ PackedBatch oddBatch(int64_t n) {
   return PackedBatch(n, rows, segments);
 }
 
+/// What scores are made of.
+enum class Scores { NearZero, FarApart, FarBelowZero };
+
+template <typename T> void spread(Scores scores, std::vector<T> &q, std::vector<T> &k) {
+  if (scores == Scores::NearZero)
+    return;
+  bool isBelow = scores == Scores::FarBelowZero;
+  for (T &x : q)
+    x = isBelow ? 20 * std::abs(x) : 20 * x;
+  for (T &x : k)
+    x = isBelow ? -20 * std::abs(x) : 20 * x;
+}
+
 template <typename T>
 void check(const Shape &s, const std::string &element, int64_t vectorBytes,
-           double bound) {
+           double bound, Scores scores = Scores::NearZero) {
   KernelRunner forward(forwardText(s, element), vectorBytes);
   KernelRunner grad(gradText(s, element), vectorBytes);
   ASSERT_TRUE(forward.isReady() && grad.isReady());
@@ -129,6 +144,7 @@ void check(const Shape &s, const std::string &element, int64_t vectorBytes,
     auto q = noise<T>(n * s.heads * s.d, 1), k = noise<T>(n * s.groups * s.d, 2);
     auto v = noise<T>(n * s.groups * s.e, 3);
     auto dout = noise<T>(n * s.heads * s.e, 4);
+    spread(scores, q, k);
     Reference want(s, n, batch, q, k, v, dout, 0.75);
     std::vector<T> out(want.out.size(), NAN), lse(want.lse.size(), NAN);
     forward.run({q.data(), k.data(), v.data(), out.data(), lse.data()},
@@ -164,6 +180,19 @@ TEST(AttentionKernel, NarrowVectors) {
 }
 TEST(AttentionKernel, DoublePrecision) {
   check<double>({2, 1, 16, 8, 70, true}, "f64", 64, 1e-12);
+}
+
+// Exponentials of such scores are infinite or zero before the maximum is taken off.
+TEST(AttentionKernel, ScoresFarApart) {
+  check<double>({4, 2, 32, 16, 0, false}, "f64", 64, 1e-11, Scores::FarApart);
+  check<float>({4, 2, 32, 16, 0, true}, "f32", 64, 1e-3, Scores::FarApart);
+}
+TEST(AttentionKernel, ScoresFarBelowZero) {
+  check<double>({2, 1, 32, 16, 40, false}, "f64", 32, 1e-11, Scores::FarBelowZero);
+  check<float>({2, 1, 32, 16, 40, false}, "f32", 64, 1e-3, Scores::FarBelowZero);
+}
+TEST(AttentionKernel, ManyHeadsAndVectorsOfFour) {
+  check<float>({6, 2, 20, 40, 0, true}, "f32", 16, 5e-6);
 }
 
 TEST(AttentionKernel, SplittingTheItemsNeverChangesBits) {

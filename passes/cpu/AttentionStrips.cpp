@@ -1,0 +1,326 @@
+//===- AttentionStrips.cpp - emission of the strips of attention ------------===//
+#include "passes/cpu/AttentionStrips.h"
+
+#include "mlir/Dialect/SCF/IR/SCF.h"
+
+using namespace mlir;
+
+namespace pg {
+namespace {
+
+constexpr const char *kScores = "pg_micro_scores_", *kProducts = "pg_micro_strips_";
+constexpr const char *kDouble = "f64_", *kSingle = "f32_";
+constexpr std::pair<ScoreStep, const char *> kSteps[] = {
+    {ScoreStep::Softmax, "_softmax"},
+    {ScoreStep::Peak, "_peak"},
+    {ScoreStep::Probability, "_probability"},
+    {ScoreStep::Gradient, "_gradient"}};
+
+enum ScoreArgument {
+  Keys, KeyStride, Queries, Count, Out, OutStride, Shift, Total, Probabilities,
+  First, Last, Key0, ClearBegin, ClearEnd, Ahead, AheadRow
+};
+enum ProductArgument { A, Row, Step, B, C, CStride, Strips, Ranges };
+
+/// 'p' for a pointer, 'i' for an i64.
+SmallVector<Type> argumentTypes(MLIRContext *context, StringRef kinds) {
+  SmallVector<Type> types;
+  for (char kind : kinds)
+    types.push_back(kind == 'p' ? Type(LLVM::LLVMPointerType::get(context))
+                                : IntegerType::get(context, 64));
+  return types;
+}
+constexpr const char *kScoreTypes = "pipipipppppiiipi";
+constexpr const char *kProductTypes = "piippiip";
+
+constexpr int64_t kLineBytes = 64;
+
+/// Multiply-adds of a strip. Rows of A are pointers that LLVM does not know to be
+/// related, with one running index for six of them: sums of addresses in the loop
+/// would take the place of multiply-adds.
+class Strip {
+public:
+  Strip(Emitter &e, int64_t rows, int64_t vectors, Val a, Val row, Val step)
+      : e(e), rows(rows), vectors(vectors), step(step) {
+    for (int64_t i = 0; i < std::min(rows, kRowsOfIndex); ++i)
+      aRow.push_back(e.opaque(e.addressF(a, row * static_cast<double>(i))));
+    later = row * static_cast<double>(kRowsOfIndex);
+  }
+
+  int64_t size() const { return rows * vectors; }
+  /// `count` steps one after the other: index into A, place in B, the sums.
+  Emitter::Vals steps(ArrayRef<Val> now, int64_t count) {
+    int64_t width = e.width();
+    Emitter::Vals next(now);
+    for (int64_t s = 0; s < count; ++s) {
+      auto at = [&](int64_t row, int64_t v) {
+        return e.i((row * vectors + v) * width);
+      };
+      SmallVector<Val> b;
+      for (int64_t v = 0; v < vectors; ++v) {
+        b.push_back(e.loadV(now[1], at(s, v)));
+        if (v * width * e.floatBytes() % kLineBytes == 0)
+          e.prefetch(e.addressF(now[1], at(s + kStepsAhead, v)),
+                     Emitter::Near::L1);
+      }
+      Val second = rows > kRowsOfIndex ? e.opaque(next[0] + later) : Val();
+      for (int64_t i = 0; i < rows; ++i) {
+        Val index = i < kRowsOfIndex ? next[0] : second;
+        Val factor = e.broadcast(e.loadF(aRow[i % kRowsOfIndex], index));
+        for (int64_t v = 0; v < vectors; ++v) {
+          Val &sum = next[2 + i * vectors + v];
+          sum = e.fma(factor, b[v], sum);
+        }
+      }
+      next[0] = e.opaque(next[0] + step);
+    }
+    next[1] = e.addressF(now[1], e.i(count * vectors * width));
+    return next;
+  }
+  /// Some steps, `unroll` at a time.
+  Emitter::Vals run(Val count, int64_t unroll, Emitter::Vals now) {
+    Val u = e.i(unroll), whole = count / u * u;
+    now = e.loop(e.i(0), whole, unroll, now,
+                 [&](Val, ArrayRef<Val> at) { return steps(at, unroll); });
+    return e.loop(whole, count, 1, now,
+                  [&](Val, ArrayRef<Val> at) { return steps(at, 1); });
+  }
+
+private:
+  static constexpr int64_t kRowsOfIndex = 6;
+  /// How far ahead a panel is asked for when it comes from L2.
+  static constexpr int64_t kStepsAhead = 8;
+
+  Emitter &e;
+  int64_t rows, vectors;
+  Val step, later; ///< `later`: from a row to the one kRowsOfIndex further
+  SmallVector<Val> aRow;
+};
+
+class ScoreStripsBody {
+public:
+  ScoreStripsBody(Emitter &e, const ScoreStrips &kernel) : e(e), kernel(kernel) {}
+
+  void emit() {
+    e.loop(e.i(0), e.argument(Count), kernel.rows, [&](Val r) {
+      Emitter::Vals sums = multiply(r);
+      if (kernel.step == ScoreStep::Gradient)
+        return storeGradient(r, sums);
+      Val isClear = (r >= e.argument(ClearBegin)) &
+                    (r + static_cast<double>(kernel.rows) <= e.argument(ClearEnd));
+      SmallVector<Type> types(sums.size(), e.vectorType());
+      storeProbabilities(r, e.ifElse(isClear, types, [&] { return sums; },
+                                     [&] { return hideUnseen(r, sums); }));
+    });
+  }
+
+private:
+  Emitter::Vals multiply(Val r) {
+    Strip strip(e, kernel.rows, kernel.vectors,
+                e.addressF(e.argument(Keys), r * e.argument(KeyStride)),
+                e.argument(KeyStride), e.i(1));
+    // A line of each row ahead for as many steps as a line of a key has.
+    int64_t line = kLineBytes / e.floatBytes();
+    int64_t lines = std::max<int64_t>(1, kernel.depth / line);
+    int64_t chunk = (kernel.depth + lines - 1) / lines;
+    Emitter::Vals now = {
+        e.i(0), e.argument(Queries),
+        e.addressF(e.argument(Ahead), r * e.argument(AheadRow))};
+    now.append(Emitter::Vals(strip.size(), e.vec(0)));
+    now = e.loop(
+        e.i(0), e.i(kernel.depth), chunk, now,
+        [&](Val first, ArrayRef<Val> at) -> Emitter::Vals {
+          for (int64_t i = 0; i < kernel.rows; ++i)
+            e.prefetch(e.addressF(at[2], e.argument(AheadRow) * static_cast<double>(i)),
+                       Emitter::Near::L2);
+          Emitter::Vals inner(at);
+          inner.erase(inner.begin() + 2);
+          Val count = kernel.depth % chunk ? e.min(e.i(kernel.depth) - first, e.i(chunk))
+                                           : e.i(chunk);
+          inner = strip.run(count, std::min<int64_t>(kUnroll, chunk), inner);
+          inner.insert(inner.begin() + 2, e.addressF(at[2], e.i(line)));
+          return inner;
+        });
+    return Emitter::Vals(llvm::drop_begin(now, 3));
+  }
+
+  Val place(Val r, int64_t i, int64_t v) {
+    return (r + static_cast<double>(i)) * e.argument(OutStride) +
+           static_cast<double>(v * e.width());
+  }
+
+  /// kUnseen in place of the scores of keys that a query does not see.
+  Emitter::Vals hideUnseen(Val r, Emitter::Vals sums) {
+    auto i32Vector = VectorType::get({e.width()}, e.builder().getI32Type());
+    for (int64_t i = 0; i < kernel.rows; ++i) {
+      Val key = e.broadcast(e.toI32(e.argument(Key0) + r + static_cast<double>(i)));
+      for (int64_t v = 0; v < kernel.vectors; ++v) {
+        Val at = e.i(v * e.width());
+        Val seen = (key >= e.load(i32Vector, e.argument(First), at)) &
+                   (key <= e.load(i32Vector, e.argument(Last), at));
+        Val &sum = sums[i * kernel.vectors + v];
+        sum = e.select(seen, sum, e.vec(kUnseen));
+      }
+    }
+    return sums;
+  }
+
+  void storeProbabilities(Val r, ArrayRef<Val> sums) {
+    bool isPeak = kernel.step == ScoreStep::Peak;
+    for (int64_t v = 0; v < kernel.vectors; ++v) {
+      Val at = e.i(v * e.width());
+      Val shift = e.loadV(e.argument(Shift), at);
+      SmallVector<Val> terms;
+      for (int64_t i = 0; i < kernel.rows; ++i) {
+        Val x = sums[i * kernel.vectors + v] - shift;
+        terms.push_back(isPeak ? x : e.exp2(x));
+        if (!isPeak)
+          e.store(terms.back(), e.argument(Out), place(r, i, v));
+      }
+      if (kernel.step == ScoreStep::Probability)
+        continue;
+      // A tree: short chains.
+      auto join = [&](Val a, Val b) { return isPeak ? e.larger(a, b) : a + b; };
+      while (terms.size() > 1) {
+        SmallVector<Val> pairs;
+        for (size_t i = 0; i < terms.size(); i += 2)
+          pairs.push_back(i + 1 < terms.size() ? join(terms[i], terms[i + 1])
+                                               : terms[i]);
+        terms = pairs;
+      }
+      e.store(join(e.loadV(e.argument(Total), at), terms[0]), e.argument(Total), at);
+    }
+  }
+
+  void storeGradient(Val r, ArrayRef<Val> sums) {
+    for (int64_t v = 0; v < kernel.vectors; ++v) {
+      Val delta = e.loadV(e.argument(Shift), e.i(v * e.width()));
+      for (int64_t i = 0; i < kernel.rows; ++i) {
+        Val p = e.loadV(e.argument(Probabilities), place(r, i, v));
+        e.store(p * (sums[i * kernel.vectors + v] - delta), e.argument(Out),
+                place(r, i, v));
+      }
+    }
+  }
+
+  static constexpr int64_t kUnroll = 4;
+
+  Emitter &e;
+  const ScoreStrips &kernel;
+};
+
+void emitProductStrips(Emitter &e, const ProductStrips &kernel) {
+  constexpr int64_t kUnroll = 4;
+  int64_t rows = kernel.rows, vectors = kernel.vectors;
+  e.loop(e.i(0), e.argument(Strips), 1, [&](Val s) {
+    auto bound = [&](double which) {
+      return e.toI64(e.load(e.builder().getI32Type(), e.argument(Ranges),
+                            s * 2.0 + which));
+    };
+    Val begin = bound(0), end = bound(1), r = s * static_cast<double>(rows);
+    e.ifThen(begin < end, [&] {
+      Val a = e.addressF(e.argument(A),
+                         r * e.argument(Row) + begin * e.argument(Step));
+      Strip strip(e, rows, vectors, a, e.argument(Row), e.argument(Step));
+      Emitter::Vals now = {
+          e.i(0), e.addressF(e.argument(B), begin * static_cast<double>(
+                                                        vectors * e.width()))};
+      Val c = e.addressF(e.argument(C), r * e.argument(CStride));
+      auto place = [&](int64_t i, int64_t v) {
+        return e.argument(CStride) * static_cast<double>(i) +
+               static_cast<double>(v * e.width());
+      };
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t v = 0; v < vectors; ++v)
+          now.push_back(e.loadV(c, place(i, v)));
+      // C of the next strip, which may be far away.
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t v = 0; v < vectors; ++v)
+          if (v * e.width() * e.floatBytes() % kLineBytes == 0)
+            e.prefetch(e.addressF(c, e.argument(CStride) * static_cast<double>(rows) +
+                                         place(i, v)),
+                       Emitter::Near::L1);
+      now = strip.run(end - begin, kUnroll, now);
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t v = 0; v < vectors; ++v)
+          e.store(now[2 + i * vectors + v], c, place(i, v));
+    });
+  });
+}
+
+std::string typeOf(const Emitter &e) {
+  return e.floatBytes() == 8 ? kDouble : kSingle;
+}
+
+} // namespace
+
+std::string ScoreStrips::symbol(const Emitter &e) const {
+  std::string name = kScores + typeOf(e) + std::to_string(rows) + "x" +
+                     std::to_string(vectors) + "x" + std::to_string(depth);
+  for (auto [known, suffix] : kSteps)
+    if (known == step)
+      name += suffix;
+  return name;
+}
+
+std::string ProductStrips::symbol(const Emitter &e) const {
+  return kProducts + typeOf(e) + std::to_string(rows) + "x" +
+         std::to_string(vectors);
+}
+
+void callScoreStrips(Emitter &e, const ScoreStrips &kernel, const ScoreTile &t) {
+  auto orOut = [&](Val pointer) { return pointer ? pointer : t.out; };
+  e.call(kernel.symbol(e),
+         {t.keys, t.keyStride, t.queries, t.count, t.out, t.stride, t.shift,
+          orOut(t.total), orOut(t.probability), t.first, t.last,
+          t.key0, t.clearBegin, t.clearEnd, t.ahead.at, t.ahead.row});
+}
+
+void callProductStrips(Emitter &e, const ProductStrips &kernel,
+                       const ProductStripsTile &t) {
+  e.call(kernel.symbol(e),
+         {t.a, t.row, t.step, t.b, t.c, t.stride, t.strips, t.ranges});
+}
+
+bool defineAttentionStrips(ModuleOp module, StringRef symbol,
+                           const CpuTarget &target) {
+  StringRef rest = symbol;
+  bool isScores = rest.consume_front(kScores);
+  if (!isScores && !rest.consume_front(kProducts))
+    return false;
+  bool isDouble = rest.consume_front(kDouble);
+  if (!isDouble && !rest.consume_front(kSingle))
+    return false;
+  int64_t rows, vectors;
+  if (rest.consumeInteger(10, rows) || !rest.consume_front("x") ||
+      rest.consumeInteger(10, vectors))
+    return false;
+  Builder b(module.getContext());
+  Type type = isDouble ? Type(b.getF64Type()) : b.getF32Type();
+  auto begin = [&](StringRef kinds) {
+    return Emitter(module, symbol, module.getLoc(), type, target,
+                   argumentTypes(module.getContext(), kinds));
+  };
+  if (!isScores) {
+    if (!rest.empty())
+      return false;
+    Emitter e = begin(kProductTypes);
+    emitProductStrips(e, {rows, vectors});
+    e.finish();
+    return true;
+  }
+  ScoreStrips kernel{rows, vectors, 0, ScoreStep::Softmax};
+  if (!rest.consume_front("x") || rest.consumeInteger(10, kernel.depth))
+    return false;
+  for (auto [step, suffix] : kSteps)
+    if (rest == suffix) {
+      kernel.step = step;
+      Emitter e = begin(kScoreTypes);
+      ScoreStripsBody(e, kernel).emit();
+      e.finish();
+      return true;
+    }
+  return false;
+}
+
+} // namespace pg
