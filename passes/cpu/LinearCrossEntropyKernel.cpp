@@ -16,6 +16,7 @@
 // Tiles are visited in order, so sums depend on positions alone.
 //
 //===----------------------------------------------------------------------===//
+#include "dialect/ops/Softcap.h"
 #include "passes/cpu/AttentionCommon.h"
 #include "passes/cpu/StructuredKernels.h"
 
@@ -31,9 +32,6 @@ constexpr int64_t kRows = 132;
 /// Features in a block: more are added up in the tile.
 constexpr int64_t kDepth = 512;
 constexpr double kLowest = -1.0e30;
-/// Softcaps up to here bound z so well that exp(z - c) >= exp(-2 c) is a normal
-/// f32 number for every z.
-constexpr double kBoundingSoftcap = 40.0;
 
 class HeadKernel {
 public:

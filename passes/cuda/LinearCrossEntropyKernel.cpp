@@ -17,6 +17,7 @@
 // are cut into chunks of kChunk words, which bounds the workspace.
 //
 //===----------------------------------------------------------------------===//
+#include "dialect/ops/Softcap.h"
 #include "passes/cuda/Emitters.h"
 #include "passes/cuda/ProductEpilogue.h"
 #include "passes/cuda/ResultMap.h"
@@ -28,9 +29,6 @@ using namespace mlir;
 namespace pg::cuda {
 namespace {
 
-/// Softcaps up to here bound z so well that exp(z - c) >= exp(-2 c) is a normal
-/// f32 number for every z.
-constexpr double kBoundingSoftcap = 40.0;
 /// Words whose dz is in the workspace at one time.
 constexpr int64_t kChunk = 8192;
 constexpr double kLog2E = 1.4426950408889634;

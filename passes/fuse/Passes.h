@@ -12,13 +12,42 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 
 namespace pg {
 
 /// Something that rewrites a module and may fail with a diagnostic.
 using ModuleStep = std::function<mlir::LogicalResult(mlir::ModuleOp)>;
+
+/// What pgc and its passes may be told about the logits of a loss (pg-keep-logits).
+enum class LogitsRule {
+  Automatic, ///< keep them where that saves time and the memory is there
+  Keep,
+  Rebuild
+};
+/// "auto", "keep" or "rebuild"; nothing for another name.
+std::optional<LogitsRule> parseLogitsRule(llvm::StringRef name);
+struct LogitsChoice {
+  LogitsRule rule = LogitsRule::Automatic;
+  /// Of the bytes that wait for the gradients anyway: more than this share the
+  /// kept logits may not add (rule Automatic).
+  double share = 0.25;
+  std::string reason = "asked for"; ///< of rule Rebuild, for the report
+};
+/// String attribute of entries with a loss and its gradients: "kept", or
+/// "rebuilt: " and why.
+inline constexpr llvm::StringLiteral kLogitsAttr = "pg.logits";
+/// Writes losses and their gradients as three products and rows between them, by
+/// the rule (pg-keep-logits). Returns the entries that now keep logits.
+llvm::SmallVector<mlir::func::FuncOp> keepLogits(mlir::ModuleOp module,
+                                                 const LogitsChoice &choice);
+/// Bytes for a token that the forward part of `entry` leaves for the backward
+/// part after pg-recompute without a limit.
+double keptBytesPerToken(mlir::func::FuncOp entry);
 
 /// Orders the ops of one entry for fusion (pg-schedule).
 void scheduleEntry(mlir::func::FuncOp entry);
@@ -33,16 +62,30 @@ mlir::LogicalResult narrowStorage(mlir::ModuleOp module, llvm::StringRef policy,
 /// Kernels to kernel_defs and launches (pg-outline); returns the number of
 /// distinct kernels.
 mlir::FailureOr<int64_t> outlineKernels(mlir::ModuleOp module);
+struct MemoryRules {
+  /// Within the largest arena, launches of entries without a token axis share
+  /// memory as little as possible, for targets that run them side by side.
+  bool spreads = false;
+  /// Row kernels may write a result over an operand that ends there (InPlace.h),
+  /// for targets that run a row's loops in the order of RowPlan.
+  bool inPlace = false;
+};
 /// Arena offsets for all launches (pg-plan-memory); returns the largest arena.
-/// `spreads`: within it, launches of entries without a token axis share memory as
-/// little as possible, for targets that run them side by side.
-mlir::FailureOr<int64_t> planMemory(mlir::ModuleOp module, bool spreads = false);
-/// Recomputation (pg-recompute). `beforeOutline`, when set, is what happens to
-/// the fused module (narrowStorage), so that a trial plan counts its buffers.
-/// Returns the number of cloned ops.
+mlir::FailureOr<int64_t> planMemory(mlir::ModuleOp module, MemoryRules rules = {});
+
+/// What happens between recomputation and the plan, so that a trial plan counts
+/// the buffers there will be.
+struct TrialSteps {
+  ModuleStep beforeFuse;    ///< the target's wishes; may be empty
+  ModuleStep beforeOutline; ///< narrowStorage; may be empty
+  MemoryRules memory;
+};
+/// Recomputation (pg-recompute); 0 = no limit. Returns the number of cloned ops.
 mlir::FailureOr<int64_t> recompute(mlir::ModuleOp module, int64_t memoryLimit,
-                                   const ModuleStep &beforeFuse,
-                                   const ModuleStep &beforeOutline);
+                                   const TrialSteps &steps);
+/// Whether some choice of recompute() meets the limit. Changes nothing.
+mlir::FailureOr<bool> canMeetLimit(mlir::ModuleOp module, int64_t memoryLimit,
+                                   const TrialSteps &steps);
 
 #define GEN_PASS_DECL
 #include "passes/fuse/Passes.h.inc"

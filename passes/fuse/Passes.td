@@ -4,6 +4,26 @@
 
 include "mlir/Pass/PassBase.td"
 
+def KeepLogitsPass : Pass<"pg-keep-logits", "::mlir::ModuleOp"> {
+  let summary = "a loss and its gradients as three products and the rows between them";
+  let description = [{
+    `linear_cross_entropy` and its gradients make the logits in tiles, once each. In
+    an entry that has the loss and gradients of it, all reading the same operands,
+    they are written as x w^T, row-wise ops and the two products of the logits'
+    gradient: [N, V] numbers in memory instead of a product for each gradient.
+    `auto` does so where a byte that crosses memory saves at least 12 flops and
+    the logits take at most `share` of the bytes that the forward part leaves for
+    the backward part anyway. Not under a precision policy that would round them.
+    Runs before pg-recompute; leaves its answer as `pg.logits` on the entry.
+  }];
+  let options = [
+    Option<"rule", "rule", "std::string", "\"auto\"", "auto, keep or rebuild">,
+    Option<"share", "share", "double", "0.25",
+           "auto: most bytes the logits may add, as a share of those kept anyway">];
+  let statistics = [
+    Statistic<"numEntries", "entries", "entries that keep logits">];
+}
+
 def RecomputePass : Pass<"pg-recompute", "::mlir::ModuleOp"> {
   let summary = "clone forward values that are cheap to rebuild into the backward part";
   let description = [{
@@ -58,7 +78,9 @@ def PlanMemoryPass : Pass<"pg-plan-memory", "::mlir::ModuleOp"> {
   let summary = "arena offsets of every launch result at pg.max_tokens tokens";
   let options = [
     Option<"spreads", "spread", "bool", "false",
-           "entries without a token axis share memory as little as the largest arena allows">];
+           "entries without a token axis share memory as little as the largest arena allows">,
+    Option<"inPlace", "in-place", "bool", "false",
+           "row kernels may write a result over an operand nothing reads afterwards">];
   let statistics = [
     Statistic<"arenaBytes", "arena-bytes", "largest arena of the module's entries">];
 }

@@ -14,13 +14,20 @@
 //      planned once more so that buffers are left alone for as many launches after
 //      their last reader as the largest arena has room for: chains of launches
 //      that share nothing but memory may then run side by side.
+//   5. Where the target allows it, a result of a row kernel may lie where an
+//      operand lies that ends there (InPlace.cpp): both are one buffer then. The
+//      entry is planned with and without, and keeps the smaller arena, on a tie
+//      the one in place.
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/fuse/InPlace.h"
 #include "passes/fuse/Passes.h"
 #include "passes/fuse/Tensors.h"
 
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
 
 #include <limits>
 #include <optional>
@@ -34,7 +41,7 @@ namespace {
 constexpr int64_t kAlignment = 64;
 
 struct Buffer {
-  Value value;
+  SmallVector<Value, 1> values; ///< one after the other, each made from the last
   int64_t bytes;
   int64_t first, last; ///< launches, inclusive
   int64_t offset = 0;
@@ -114,24 +121,34 @@ std::optional<int64_t> spread(MutableArrayRef<Buffer> buffers,
   return std::nullopt;
 }
 
-/// Tight for `room` = 0.
-int64_t planEntry(func::FuncOp entry, int64_t maxTokens, int64_t room) {
-  SmallVector<LaunchOp> launches(entry.getBody().front().getOps<LaunchOp>());
-  llvm::DenseMap<Operation *, int64_t> index;
-  for (auto [i, launch] : llvm::enumerate(launches))
-    index[launch] = i;
-  int64_t end = launches.size();
+/// What row kernels may write over, once for every kernel.
+using ReusesByKernel = llvm::StringMap<SmallVector<Reuse>>;
 
-  SmallVector<Buffer> buffers;
-  for (auto [i, launch] : llvm::enumerate(launches))
-    for (Value result : launch.getResults()) {
-      int64_t bytes = llvm::alignTo(
-          std::max<int64_t>(bytesAt(result.getType(), maxTokens), 1),
-          kAlignment);
-      buffers.push_back(
-          {result, bytes, int64_t(i), lastUse(result, index, end, i)});
-    }
+/// The operand of `launch` whose memory result number `number` may take: made by
+/// a launch, read here last, and through no view.
+Value operandToReuse(LaunchOp launch, unsigned number, int64_t at,
+                     ArrayRef<Reuse> reuses, llvm::DenseSet<Value> &taken,
+                     function_ref<int64_t(Value)> lastUseOf) {
+  for (const Reuse &reuse : reuses) {
+    if (reuse.result != number)
+      continue;
+    Value operand = launch.getInputs()[reuse.argument];
+    Operation *def = operand.getDefiningOp();
+    bool isOwn = isa_and_nonnull<LaunchOp>(def) && lastUseOf(operand) == at &&
+                 operand.getType() == launch.getResult(number).getType() &&
+                 llvm::all_of(launch.getInputs(), [&](Value other) {
+                   auto view = other.getDefiningOp<ReshapeOp>();
+                   return !view || view.getX() != operand;
+                 });
+    if (isOwn && taken.insert(operand).second)
+      return operand;
+  }
+  return {};
+}
 
+/// The smallest of three packings; leaves its offsets in `buffers`.
+int64_t packTightly(SmallVectorImpl<Buffer> &buffers,
+                    SmallVectorImpl<size_t> &bySize) {
   SmallVector<size_t> inOrder(buffers.size());
   for (size_t i = 0; i < buffers.size(); ++i)
     inOrder[i] = i;
@@ -146,6 +163,7 @@ int64_t planEntry(func::FuncOp entry, int64_t maxTokens, int64_t room) {
   llvm::sort(orders[1], [&](size_t a, size_t b) {
     return std::tuple(-area(a), a) < std::tuple(-area(b), b);
   });
+  bySize = orders[0];
 
   int64_t arena = std::numeric_limits<int64_t>::max();
   SmallVector<Buffer> best;
@@ -153,16 +171,74 @@ int64_t planEntry(func::FuncOp entry, int64_t maxTokens, int64_t room) {
     int64_t size = pack(buffers, order);
     if (size < arena) {
       arena = size;
-      best = buffers;
+      best.assign(buffers.begin(), buffers.end());
+    }
+  }
+  buffers.assign(best.begin(), best.end());
+  return buffers.empty() ? 0 : arena;
+}
+
+/// Tight for `room` = 0.
+int64_t planEntry(func::FuncOp entry, int64_t maxTokens, int64_t room,
+                  const ReusesByKernel &reuses) {
+  SmallVector<LaunchOp> launches(entry.getBody().front().getOps<LaunchOp>());
+  llvm::DenseMap<Operation *, int64_t> index;
+  for (auto [i, launch] : llvm::enumerate(launches))
+    index[launch] = i;
+  int64_t end = launches.size();
+
+  auto buffersOf = [&](bool inPlace) {
+    SmallVector<Buffer> buffers;
+    llvm::DenseMap<Value, size_t> bufferOf;
+    llvm::DenseSet<Value> taken;
+    for (auto [i, launch] : llvm::enumerate(launches)) {
+      auto lastUseOf = [&](Value value) {
+        return lastUse(value, index, end, index.lookup(value.getDefiningOp()));
+      };
+      for (auto [number, result] : llvm::enumerate(launch.getResults())) {
+        int64_t last = lastUse(result, index, end, i);
+        Value operand =
+            inPlace ? operandToReuse(launch, number, i,
+                                     reuses.lookup(launch.getKernel()), taken,
+                                     lastUseOf)
+                    : Value();
+        if (operand) {
+          size_t shared = bufferOf.lookup(operand);
+          bufferOf[result] = shared;
+          buffers[shared].values.push_back(result);
+          buffers[shared].last = last;
+          continue;
+        }
+        int64_t bytes = llvm::alignTo(
+            std::max<int64_t>(bytesAt(result.getType(), maxTokens), 1),
+            kAlignment);
+        bufferOf[result] = buffers.size();
+        buffers.push_back({{result}, bytes, int64_t(i), last});
+      }
+    }
+    return buffers;
+  };
+
+  SmallVector<size_t> bySize;
+  SmallVector<Buffer> best = buffersOf(/*inPlace=*/false);
+  int64_t arena = packTightly(best, bySize);
+  if (!reuses.empty()) {
+    SmallVector<size_t> order;
+    SmallVector<Buffer> shared = buffersOf(/*inPlace=*/true);
+    if (int64_t size = packTightly(shared, order); size <= arena) {
+      arena = size;
+      best = std::move(shared);
+      bySize = std::move(order);
     }
   }
 
   if (room > 0 && !best.empty())
-    arena = spread(best, orders[0], end, room).value_or(arena);
+    arena = spread(best, bySize, end, room).value_or(arena);
 
   llvm::DenseMap<Value, int64_t> offsets;
   for (const Buffer &buffer : best)
-    offsets[buffer.value] = buffer.offset;
+    for (Value value : buffer.values)
+      offsets[value] = buffer.offset;
   OpBuilder builder(entry.getContext());
   for (LaunchOp launch : launches) {
     SmallVector<int64_t> values;
@@ -170,11 +246,10 @@ int64_t planEntry(func::FuncOp entry, int64_t maxTokens, int64_t room) {
       values.push_back(offsets.lookup(result));
     launch.setOffsets(values);
   }
-  entry->setAttr("pg.arena_bytes",
-                 builder.getI64IntegerAttr(best.empty() ? 0 : arena));
+  entry->setAttr("pg.arena_bytes", builder.getI64IntegerAttr(arena));
   entry->setAttr("pg.live_bytes",
                  builder.getI64IntegerAttr(liveBytes(best, end)));
-  return best.empty() ? 0 : arena;
+  return arena;
 }
 
 } // namespace
@@ -186,19 +261,24 @@ static bool hasTokens(func::FuncOp entry) {
   });
 }
 
-FailureOr<int64_t> planMemory(ModuleOp module, bool spreads) {
+FailureOr<int64_t> planMemory(ModuleOp module, MemoryRules rules) {
+  ReusesByKernel reuses;
+  if (rules.inPlace)
+    for (auto def : module.getOps<KernelDefOp>())
+      if (SmallVector<Reuse> found = reusesOf(def); !found.empty())
+        reuses[def.getSymName()] = std::move(found);
   int64_t largest = 0;
   for (func::FuncOp entry : entriesOf(module)) {
     if (!entry.getOps<KernelOp>().empty())
       return (*entry.getOps<KernelOp>().begin())
           .emitError("memory planning expects launches, got a kernel in place; "
                      "run pg-outline first");
-    largest = std::max(largest, planEntry(entry, maxTokensOf(module), 0));
+    largest = std::max(largest, planEntry(entry, maxTokensOf(module), 0, reuses));
   }
-  if (spreads)
+  if (rules.spreads)
     for (func::FuncOp entry : entriesOf(module))
       if (!hasTokens(entry))
-        planEntry(entry, maxTokensOf(module), largest);
+        planEntry(entry, maxTokensOf(module), largest, reuses);
   return largest;
 }
 
@@ -209,7 +289,7 @@ namespace {
 struct PlanMemoryPass : impl::PlanMemoryPassBase<PlanMemoryPass> {
   using Base::Base;
   void runOnOperation() override {
-    FailureOr<int64_t> arena = planMemory(getOperation(), spreads);
+    FailureOr<int64_t> arena = planMemory(getOperation(), {spreads, inPlace});
     if (failed(arena))
       return signalPassFailure();
     arenaBytes = *arena;

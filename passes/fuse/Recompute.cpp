@@ -32,6 +32,7 @@
 
 #include <limits>
 #include <map>
+#include <optional>
 #include <set>
 
 using namespace mlir;
@@ -246,11 +247,10 @@ SmallVector<Candidate> candidatesOf(ModuleOp module) {
 
 /// The largest arena of the module under `choice`, learnt on a copy.
 FailureOr<int64_t> trialArena(ModuleOp module, const Choice &choice,
-                              const ModuleStep &beforeFuse,
-                              const ModuleStep &beforeOutline) {
+                              const TrialSteps &steps) {
   OwningOpRef<ModuleOp> copy(cast<ModuleOp>(module->clone()));
   cloneInto(*copy, choice);
-  if (beforeFuse && failed(beforeFuse(*copy)))
+  if (steps.beforeFuse && failed(steps.beforeFuse(*copy)))
     return failure();
   int64_t absorbed = 0;
   for (func::FuncOp entry : entriesOf(*copy)) {
@@ -258,18 +258,104 @@ FailureOr<int64_t> trialArena(ModuleOp module, const Choice &choice,
     if (failed(fuseEntry(entry, absorbed)))
       return failure();
   }
-  if (beforeOutline && failed(beforeOutline(*copy)))
+  if (steps.beforeOutline && failed(steps.beforeOutline(*copy)))
     return failure();
   if (failed(outlineKernels(*copy)))
     return failure();
-  return planMemory(*copy);
+  return planMemory(*copy, steps.memory);
 }
+
+/// Looks for the shortest prefix of the candidates whose plan meets the limit:
+/// more rebuilding needs less memory, but for the little that the order of
+/// buffers adds or takes.
+class LimitSearch {
+public:
+  LimitSearch(ModuleOp module, int64_t limit, const TrialSteps &steps)
+      : module(module), limit(limit), steps(steps) {
+    OwningOpRef<ModuleOp> copy(cast<ModuleOp>(module->clone()));
+    cloneInto(*copy, {});
+    candidates = candidatesOf(*copy);
+  }
+
+  Choice choiceOf(size_t count) const {
+    Choice choice;
+    for (size_t i = 0; i < count; ++i)
+      choice.insert(candidates[i].id);
+    return choice;
+  }
+
+  FailureOr<bool> fits(size_t count) {
+    FailureOr<int64_t> arena = trialArena(module, choiceOf(count), steps);
+    if (failed(arena))
+      return failure();
+    smallest = std::min(smallest, *arena);
+    return *arena <= limit;
+  }
+
+  /// A length that fits: 0 where that does, else one near the whole list.
+  /// Rebuilding everything may need more than rebuilding most.
+  FailureOr<std::optional<size_t>> findAny() {
+    SmallVector<size_t> lengths{0};
+    for (size_t eighths = 8; eighths > 0; --eighths)
+      if (size_t length = candidates.size() * eighths / 8; length != lengths.back())
+        lengths.push_back(length);
+    for (size_t length : lengths) {
+      FailureOr<bool> ok = fits(length);
+      if (failed(ok))
+        return failure();
+      if (*ok)
+        return std::optional(length);
+    }
+    return std::optional<size_t>();
+  }
+
+  /// The shortest that fits, `high` being one that does.
+  FailureOr<size_t> shorten(size_t high) {
+    size_t low = 0;
+    while (high > 0 && high - low > 1) {
+      size_t middle = (low + high) / 2;
+      FailureOr<bool> ok = fits(middle);
+      if (failed(ok))
+        return failure();
+      (*ok ? high : low) = middle;
+    }
+    return high;
+  }
+
+  int64_t smallest = std::numeric_limits<int64_t>::max(); ///< arena seen
+
+private:
+  ModuleOp module;
+  int64_t limit;
+  const TrialSteps &steps;
+  SmallVector<Candidate> candidates;
+};
 
 } // namespace
 
+double keptBytesPerToken(func::FuncOp entry) {
+  OwningOpRef<func::FuncOp> copy(entry.clone());
+  EntryRecompute(*copy, {}).run();
+  double bytes = 0;
+  for (Operation &op : copy->getBody().front().without_terminator())
+    if (!isBackward(&op) && !isReadOp(&op) && !isIndexOp(&op))
+      for (Value result : op.getResults())
+        if (llvm::any_of(result.getUsers(), isBackward))
+          bytes += bytesOf(result.getType()).perToken;
+  return bytes;
+}
+
+FailureOr<bool> canMeetLimit(ModuleOp module, int64_t memoryLimit,
+                             const TrialSteps &steps) {
+  FailureOr<std::optional<size_t>> found =
+      LimitSearch(module, memoryLimit, steps).findAny();
+  if (failed(found))
+    return failure();
+  return found->has_value();
+}
+
 FailureOr<int64_t> recompute(ModuleOp module, int64_t memoryLimit,
-                             const ModuleStep &beforeFuse,
-                             const ModuleStep &beforeOutline) {
+                             const TrialSteps &steps) {
   OpBuilder builder(module.getContext());
   // Without fusion every token tensor would cross memory, in the type the
   // precision policy stores activations in.
@@ -291,66 +377,22 @@ FailureOr<int64_t> recompute(ModuleOp module, int64_t memoryLimit,
   if (memoryLimit <= 0)
     return cloneInto(module, {});
 
-  SmallVector<Candidate> candidates;
-  {
-    OwningOpRef<ModuleOp> copy(cast<ModuleOp>(module->clone()));
-    cloneInto(*copy, {});
-    candidates = candidatesOf(*copy);
-  }
-  auto choiceOf = [&](size_t count) {
-    Choice choice;
-    for (size_t i = 0; i < count; ++i)
-      choice.insert(candidates[i].id);
-    return choice;
-  };
-  int64_t smallest = std::numeric_limits<int64_t>::max();
-  auto fits = [&](size_t count) -> FailureOr<bool> {
-    FailureOr<int64_t> arena =
-        trialArena(module, choiceOf(count), beforeFuse, beforeOutline);
-    if (failed(arena))
-      return failure();
-    smallest = std::min(smallest, *arena);
-    return *arena <= memoryLimit;
-  };
-
-  // The shortest prefix that fits: more rebuilding needs less memory, but for
-  // the little that the order of buffers adds or takes.
-  FailureOr<bool> none = fits(0);
-  if (failed(none))
+  LimitSearch search(module, memoryLimit, steps);
+  FailureOr<std::optional<size_t>> any = search.findAny();
+  if (failed(any))
     return failure();
-  size_t enough = 0;
-  if (!*none) {
-    FailureOr<bool> all = fits(candidates.size());
-    if (failed(all))
-      return failure();
-    size_t low = 0, high = candidates.size();
-    if (!*all) {
-      // Rebuilding everything may need more than rebuilding most.
-      for (size_t eighths = 7; eighths > 0 && !*all; --eighths) {
-        high = candidates.size() * eighths / 8;
-        all = fits(high);
-        if (failed(all))
-          return failure();
-      }
-    }
-    if (!*all)
-      return module.emitError("the memory plan needs at least ")
-             << smallest
-             << " arena bytes with everything rebuilt that can be, the limit "
-                "is "
-             << memoryLimit
-             << " bytes; raise the limit or lower the maximum of tokens (now "
-             << maxTokensOf(module) << ")";
-    while (high - low > 1) {
-      size_t middle = (low + high) / 2;
-      FailureOr<bool> ok = fits(middle);
-      if (failed(ok))
-        return failure();
-      (*ok ? high : low) = middle;
-    }
-    enough = high;
-  }
-  return cloneInto(module, choiceOf(enough));
+  if (!any->has_value())
+    return module.emitError("the memory plan needs at least ")
+           << search.smallest
+           << " arena bytes with everything rebuilt that can be, the limit "
+              "is "
+           << memoryLimit
+           << " bytes; raise the limit or lower the maximum of tokens (now "
+           << maxTokensOf(module) << ")";
+  FailureOr<size_t> enough = search.shorten(**any);
+  if (failed(enough))
+    return failure();
+  return cloneInto(module, search.choiceOf(*enough));
 }
 
 #define GEN_PASS_DEF_RECOMPUTEPASS
@@ -361,7 +403,7 @@ struct RecomputePass : impl::RecomputePassBase<RecomputePass> {
   using Base::Base;
   void runOnOperation() override {
     FailureOr<int64_t> clones =
-        recompute(getOperation(), memoryLimit, nullptr, nullptr);
+        recompute(getOperation(), memoryLimit, {});
     if (failed(clones))
       return signalPassFailure();
     numClones = *clones;

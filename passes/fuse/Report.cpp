@@ -3,6 +3,8 @@
 
 #include "passes/fuse/Report.h"
 
+#include "passes/fuse/Passes.h"
+
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
@@ -152,6 +154,8 @@ Report buildReport(ModuleOp module) {
     entry.unfusedBytes = numbers(function, "unfused_bytes");
     entry.arenaBytes = integer(function, "pg.arena_bytes");
     entry.liveBytes = integer(function, "pg.live_bytes");
+    if (auto logits = function->getAttrOfType<StringAttr>(kLogitsAttr))
+      entry.logits = logits.getValue().str();
     for (auto launch : function.getBody().front().getOps<LaunchOp>()) {
       Report::Kernel &kernel = report.kernels[index.at(launch.getKernel())];
       ++kernel.launches;
@@ -194,8 +198,12 @@ std::string Report::text() const {
         entry.fusedRatio(maxTokens), grouped(entry.arenaBytes).c_str(),
         entry.liveBytes ? double(entry.arenaBytes) / entry.liveBytes : 1.0);
   os << "(attention counted with " << kCostContext << " keys; moved/unfused at "
-     << grouped(maxTokens) << " tokens)\n\n"
-     << "distinct kernels: " << kernels.size() << "\n";
+     << grouped(maxTokens) << " tokens)\n";
+  for (const Entry &entry : entries)
+    if (!entry.logits.empty())
+      os << "logits between loss and gradients of " << entry.name << ": "
+         << entry.logits << "\n";
+  os << "\ndistinct kernels: " << kernels.size() << "\n";
   for (const Kernel &kernel : kernels) {
     os << "  " << kernel.name << " x" << kernel.launches << ": "
        << llvm::join(kernel.ops, " ") << "\n";
@@ -230,7 +238,8 @@ llvm::json::Value Report::json() const {
                {"unfused_bytes_fixed", entry.unfusedBytes.fixed},
                {"moved_over_unfused", entry.fusedRatio(maxTokens)},
                {"arena_bytes", entry.arenaBytes},
-               {"live_bytes", entry.liveBytes}});
+               {"live_bytes", entry.liveBytes},
+               {"logits", entry.logits}});
   for (const Kernel &kernel : kernels)
     kernelArray.push_back(Object{{"name", kernel.name},
                                  {"launches", kernel.launches},

@@ -32,6 +32,7 @@ struct Report {
     PerToken unfusedBytes;  ///< moved if every op read and wrote its tensors
     int64_t arenaBytes = 0; ///< planned
     int64_t liveBytes = 0;  ///< largest live set, the least any plan needs
+    std::string logits;     ///< kLogitsAttr; empty without a loss that has gradients
     /// Moved over unfused bytes at maxTokens tokens.
     double fusedRatio(int64_t maxTokens) const;
   };

@@ -68,13 +68,37 @@ mlir::LogicalResult decomposePhase(mlir::ModuleOp module) {
   return runPasses(module, "pg-decompose,canonicalize,cse");
 }
 
+/// Losses and gradients that keep their logits. Under a limit logits are the last
+/// to be given up, for they free the fewest bytes for a flop, and rounding differs.
+mlir::LogicalResult chooseLogits(mlir::ModuleOp module, const PipelineOptions &o,
+                                 const TrialSteps &steps) {
+  LogitsChoice choice = o.logits;
+  if (o.memoryLimit > 0 && choice.rule == LogitsRule::Automatic) {
+    mlir::OwningOpRef<mlir::ModuleOp> copy(mlir::cast<mlir::ModuleOp>(module->clone()));
+    if (!keepLogits(*copy, choice).empty()) {
+      mlir::FailureOr<bool> fits = canMeetLimit(*copy, o.memoryLimit, steps);
+      if (mlir::failed(fits))
+        return mlir::failure();
+      if (!*fits) {
+        choice.rule = LogitsRule::Rebuild;
+        choice.reason = "the memory limit leaves no room for them";
+      }
+    }
+  }
+  keepLogits(module, choice);
+  return mlir::success();
+}
+
 mlir::LogicalResult fusePhase(mlir::ModuleOp module, const PipelineOptions &o) {
   // Recomputation first: it decides which values live across the turn, and the
   // clones must be there when kernels are formed. It tries plans on copies.
   auto narrow = [&](mlir::ModuleOp fused) {
     return narrowStorage(fused, o.precision, o.storesRounded);
   };
-  if (mlir::failed(recompute(module, o.memoryLimit, o.prepareTarget, narrow)))
+  TrialSteps steps{o.prepareTarget, narrow, o.memory};
+  // Before it, because it sees products and rows where the loss was.
+  if (mlir::failed(chooseLogits(module, o, steps)) ||
+      mlir::failed(recompute(module, o.memoryLimit, steps)))
     return mlir::failure();
   // The target's wishes are value-level ops, so that they fuse and are planned
   // like any other.
@@ -102,7 +126,7 @@ mlir::LogicalResult runPhase(llvm::StringRef phase, mlir::ModuleOp module,
     return fusePhase(module, o);
   if (phase == "outlined")
     return mlir::success(mlir::succeeded(outlineKernels(module)));
-  return mlir::success(mlir::succeeded(planMemory(module, o.spreadsStatic)));
+  return mlir::success(mlir::succeeded(planMemory(module, o.memory)));
 }
 
 } // namespace

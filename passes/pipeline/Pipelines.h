@@ -16,7 +16,8 @@ namespace pg {
 struct PipelineOptions {
   std::string precision = "f32"; ///< a precision policy
   int64_t memoryLimit = 0;       ///< arena bytes, 0 = none
-  bool spreadsStatic = false;    ///< plan entries without tokens for launches side by side
+  MemoryRules memory;            ///< of the plan, by target
+  LogitsChoice logits;           ///< of losses with gradients
   bool storesRounded = false;    ///< as bf16 what such entries round to it themselves
   ModuleStep prepareTarget;      ///< the target's wishes on value-level ops; may be empty
 };

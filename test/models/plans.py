@@ -1,5 +1,5 @@
 # RUN: %python %s
-"""Full-size plans: parameters, no tensor of tokens by vocabulary or tokens by tokens, tight arenas, traffic saved."""
+"""Full-size plans: parameters, no tensor of tokens by tokens, one of tokens by vocabulary at most, tight arenas, traffic saved."""
 import json
 import re
 
@@ -22,7 +22,8 @@ for model, parameters, vocabulary in (("baseline", 17059912, 1024), ("pr1693", 3
 
     # The baseline's hidden width is its vocabulary: here another one, to tell them apart.
     vocabulary = 1031 if vocabulary == 1024 else vocabulary
-    plan = programs.call([programs.PGC, "compile", path, "--set", f"dims.V={vocabulary}", "--stop-after", "planned"])[0]
+    compile = [programs.PGC, "compile", path, "--set", f"dims.V={vocabulary}", "--stop-after", "planned"]
+    plan = programs.call([*compile, "--logits", "rebuild"])[0]
     programs.expect(f"tensor<{vocabulary}x512xf32>" in plan, f"{model} has a vocabulary of {vocabulary}")
     shapes = {match.group(1) for match in TENSOR.finditer(plan)}
     programs.expect(len(shapes) > 10, f"{model}: shapes {shapes}")
@@ -31,3 +32,16 @@ for model, parameters, vocabulary in (("baseline", 17059912, 1024), ("pr1693", 3
         programs.expect(dims.count("?") <= 1, f"{model} plans tensor<{shape}>: tokens by tokens")
         programs.expect(not ("?" in dims and str(vocabulary) in dims), f"{model} plans tensor<{shape}>: tokens by "
                         "vocabulary")
+
+    # Logits are kept between the loss and its gradients, and nowhere else; they take their own bytes, once.
+    kept = programs.call(compile)[0]
+    for body in kept.split("func.func @")[1:]:
+        name = body.split("(")[0].strip("\"")
+        programs.expect((f"tensor<?x{vocabulary}xf32>" in body) == name.startswith("accumulate@"), f"{model} {name}: logits")
+    check = [programs.PGC, "check", path, "--set", f"dims.V={vocabulary}", "--json"]
+    arenas = [{entry["name"]: entry for entry in json.loads(programs.call([*check, "--logits", rule])[0])["entries"]}
+              for rule in ("rebuild", "auto")]
+    for name, entry in arenas[1].items():
+        before = arenas[0][name]["arena_bytes"]
+        most = min(4096 * (4 * vocabulary + 64), before // 4) if name.startswith("accumulate@") else 0
+        programs.expect(entry["arena_bytes"] <= before + most, f"{model} {name}: {entry['arena_bytes']} bytes, {before} without logits")

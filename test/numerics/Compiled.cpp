@@ -19,13 +19,16 @@ static mlir::LogicalResult prepare(mlir::ModuleOp module) {
 }
 
 rt::StatusOr<rt::Package>
-numerics::compilePackage(mlir::ModuleOp module, const std::string &precision) {
+numerics::compilePackage(mlir::ModuleOp module, const std::string &precision,
+                         LogitsRule logits) {
   auto failed = [](const char *what) {
     return rt::Status(rt::Code::Internal, what);
   };
   PipelineOptions options;
   options.precision = precision;
   options.prepareTarget = prepare;
+  options.memory.inPlace = true;
+  options.logits.rule = logits;
   if (mlir::failed(runPipeline(module, "derived", "planned", options,
                                [](llvm::StringRef) {})))
     return failed("the pipeline failed");
@@ -43,8 +46,9 @@ numerics::compilePackage(mlir::ModuleOp module, const std::string &precision) {
 }
 
 rt::StatusOr<std::unique_ptr<rt::Executor>>
-numerics::compile(mlir::ModuleOp module, const std::string &precision) {
-  auto package = compilePackage(module, precision);
+numerics::compile(mlir::ModuleOp module, const std::string &precision,
+                  LogitsRule logits) {
+  auto package = compilePackage(module, precision, logits);
   if (!package)
     return package.status();
   // NaN in memory that no launch has written shows reads of it.

@@ -3,6 +3,7 @@
 #ifndef PG_TEST_NUMERICS_COMPILED_H
 #define PG_TEST_NUMERICS_COMPILED_H
 
+#include "passes/fuse/Passes.h"
 #include "runtime/exec/Executor.h"
 #include "test/reference/Interpreter.h"
 
@@ -12,11 +13,13 @@ namespace pg::numerics {
 
 /// Compiles `module` (phase "derived", changed by this) for this machine.
 rt::StatusOr<rt::Package> compilePackage(mlir::ModuleOp module,
-                                         const std::string &precision);
+                                         const std::string &precision,
+                                         LogitsRule logits = LogitsRule::Automatic);
 
 /// The same, loaded.
 rt::StatusOr<std::unique_ptr<rt::Executor>>
-compile(mlir::ModuleOp module, const std::string &precision);
+compile(mlir::ModuleOp module, const std::string &precision,
+        LogitsRule logits = LogitsRule::Automatic);
 
 /// Runs an entry of the executor on what `memory` holds: parameters, inputs and
 /// scalars go in (gradients start at zero), outputs and gradients come back.

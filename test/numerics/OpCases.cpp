@@ -128,12 +128,13 @@ static OpCase attention(const std::string &name, int64_t heads, int64_t groups,
           true};
 }
 
-static OpCase head(const std::string &name, double softcap) {
+static OpCase head(const std::string &name, double softcap, int64_t words) {
   return {name,
-          {token("x", {5}), weight("w", {7, 5}), tokenInt("t", 7)},
+          {token("x", {5}), weight("w", {words, 5}), tokenInt("t", words)},
           "%y, %lse = pg.linear_cross_entropy %x, %w, %t {softcap = " +
-              std::to_string(softcap) +
-              " : f64} : (tensor<?x5x$F>, tensor<7x5x$F>, tensor<?xi32>) -> "
+              std::to_string(softcap) + " : f64} : (tensor<?x5x$F>, tensor<" +
+              std::to_string(words) +
+              "x5x$F>, tensor<?xi32>) -> "
               "(tensor<?x$F>, tensor<?x$F>)",
           {},
           true};
@@ -332,9 +333,19 @@ static std::vector<OpCase> makeStructured() {
        "(tensor<?x2x4x$F>, tensor<?x2x$F>)",
        {2},
        true},
-      head("linear_cross_entropy", 0.0),
-      head("linear_cross_entropy_softcap", 3.0),
+      head("linear_cross_entropy", 0.0, 7),
+      head("linear_cross_entropy_softcap", 3.0, 7),
+      // Whole vectors of words and a rest.
+      head("linear_cross_entropy_words", 3.0, 83),
   };
+}
+
+std::vector<OpCase> numerics::headCases() {
+  std::vector<OpCase> heads;
+  for (const OpCase &c : opCases())
+    if (c.text.find("linear_cross_entropy") != std::string::npos)
+      heads.push_back(c);
+  return heads;
 }
 
 const std::vector<OpCase> &numerics::opCases() {

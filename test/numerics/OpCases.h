@@ -57,6 +57,8 @@ Operand tokenBool(std::string name, reference::Shape shape);
 
 /// Every differentiable primitive, in its variants.
 const std::vector<OpCase> &opCases();
+/// Those of them whose logits can be kept between loss and gradients.
+std::vector<OpCase> headCases();
 
 /// A batch of three rows, one of them a single token, with segments that cut
 /// rows at odd places: 23 tokens. Slots 2, 0 and 2.

@@ -90,8 +90,13 @@ void addBuildFlags(CLI::App &verb, BuildOptions &options) {
                   "most packed tokens of one run (default: the recipe's batch)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 24));
   verb.add_option("--memory-limit", options.memoryLimit,
-                  "arena bytes the plan may use; more is recomputed, results stay the same")
+                  "arena bytes the plan may use; more is recomputed, results stay the same (but for rounding, "
+                  "where logits are no longer kept; see --logits)")
       ->check(CLI::NonNegativeNumber);
+  verb.add_option("--logits", options.logits,
+                  "between a loss and its gradients: keep the logits (tokens x vocabulary numbers), rebuild them "
+                  "for each gradient, or auto: keep them on CPUs where they add little to what is kept anyway")
+      ->check(CLI::IsMember({"auto", "keep", "rebuild"}));
   verb.add_option("--programs", options.sources.programs,
                   "programs to derive, a comma between them: score, logits, accumulate, apply, "
                   "calibrate, adapt (default: the first three and those the recipe asks for)")
@@ -161,7 +166,13 @@ int buildProgram(Session &session, const BuildOptions &options, Build &build) {
     pipeline.precision = precision.getValue().str();
   pipeline.memoryLimit = options.memoryLimit;
   pipeline.prepareTarget = prepareForCpu;
-  pipeline.spreadsStatic = targets->cuda;
+  pipeline.memory.spreads = targets->cuda;
+  pipeline.memory.inPlace = !targets->cuda;
+  pipeline.logits.rule = *parseLogitsRule(options.logits);
+  if (targets->cuda && pipeline.logits.rule == LogitsRule::Automatic) {
+    pipeline.logits.rule = LogitsRule::Rebuild;
+    pipeline.logits.reason = "CUDA kernels make them at the speed of a product";
+  }
   pipeline.storesRounded = targets->cuda;
   std::string last =
       llvm::is_contained(pipelinePhases(), options.stopAfter) ? options.stopAfter : "planned";

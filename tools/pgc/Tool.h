@@ -37,6 +37,7 @@ struct BuildOptions {
   std::string stopAfter = "packaged";
   std::string dumpDirectory;   ///< IR after every phase goes here
   int64_t memoryLimit = 0;
+  std::string logits = "auto"; ///< parseLogitsRule
   int jobs = 0;                ///< 0 = all cores
   bool noCache = false;        ///< compile every kernel anew
   bool timing = false;

@@ -32,7 +32,7 @@ struct ReportTest : testing::Test {
   }
 
   pg::Report plan() {
-    EXPECT_TRUE(mlir::succeeded(pg::recompute(*module, 0, nullptr, nullptr)));
+    EXPECT_TRUE(mlir::succeeded(pg::recompute(*module, 0, {})));
     int64_t absorbed = 0;
     for (mlir::func::FuncOp entry : pg::entriesOf(*module)) {
       pg::scheduleEntry(entry);

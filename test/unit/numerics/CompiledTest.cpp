@@ -25,7 +25,8 @@ class CompiledTest : public testing::TestWithParam<OpCase> {
 protected:
   CompiledTest() { loadDialects(context); }
 
-  void check(const std::string &precision, double bound) {
+  void check(const std::string &precision, double bound,
+             LogitsRule logits = LogitsRule::Automatic) {
     reference::PackedBatch batch = oddBatch();
     auto module =
         derive(context, modelText(GetParam(), batch.tokens()), precision);
@@ -37,7 +38,7 @@ protected:
           mlir::succeeded(reference::run(*module, entry, batch, memory)));
       expected[entry] = resultsOf(memory);
     }
-    auto executor = compile(*module, precision);
+    auto executor = compile(*module, precision, logits);
     ASSERT_TRUE(executor.isOk()) << executor.status().message();
     for (const auto &[entry, results] : expected) {
       reference::Memory memory = drawMemory(GetParam(), batch);
@@ -83,6 +84,20 @@ TEST_P(CompiledTest, F32) { check("f32", GetParam().boundF32); }
 TEST_P(CompiledTest, F64) { check("f64", GetParam().boundF64); }
 
 INSTANTIATE_TEST_SUITE_P(Ops, CompiledTest, testing::ValuesIn(opCases()),
+                         [](const auto &info) { return info.param.name; });
+
+/// Losses whose logits are kept for the gradients: three products and the rows
+/// between them instead of the kernels above.
+class KeptLogitsTest : public CompiledTest {};
+
+TEST_P(KeptLogitsTest, F32) {
+  check("f32", GetParam().boundF32, LogitsRule::Keep);
+}
+TEST_P(KeptLogitsTest, F64) {
+  check("f64", GetParam().boundF64, LogitsRule::Keep);
+}
+
+INSTANTIATE_TEST_SUITE_P(Heads, KeptLogitsTest, testing::ValuesIn(headCases()),
                          [](const auto &info) { return info.param.name; });
 
 //===----------------------------------------------------------------------===//

@@ -35,9 +35,13 @@ protected:
     return resultsOf(memory);
   }
 
+  /// `rule` is for what has a loss with gradients.
+  void expectSameNumbers(LogitsRule rule);
+
   mlir::MLIRContext context;
   reference::PackedBatch batch = oddBatch();
 };
+class KeptLogitsStagesTest : public StagesTest {};
 } // namespace
 
 TEST_P(StagesTest, DerivedGradientMatchesCentralDifferences) {
@@ -79,7 +83,7 @@ TEST_P(StagesTest, DerivedGradientMatchesCentralDifferences) {
   }
 }
 
-TEST_P(StagesTest, EveryStageGivesTheSameNumbers) {
+void StagesTest::expectSameNumbers(LogitsRule rule) {
   auto module = derive(context, modelText(GetParam(), batch.tokens()), "f64");
   ASSERT_TRUE(module);
   std::map<std::string, std::map<std::string, Tensor>> expected;
@@ -87,6 +91,7 @@ TEST_P(StagesTest, EveryStageGivesTheSameNumbers) {
     expected[entry] = evaluate(entry, *module);
   PipelineOptions options;
   options.precision = "f64";
+  options.logits.rule = rule;
   std::string at = "derived";
   for (const char *next : {"decomposed", "fused", "outlined", "planned"}) {
     ASSERT_TRUE(mlir::succeeded(
@@ -101,5 +106,15 @@ TEST_P(StagesTest, EveryStageGivesTheSameNumbers) {
   }
 }
 
+TEST_P(StagesTest, EveryStageGivesTheSameNumbers) {
+  expectSameNumbers(LogitsRule::Automatic);
+}
+TEST_P(KeptLogitsStagesTest, EveryStageGivesTheSameNumbers) {
+  expectSameNumbers(LogitsRule::Keep);
+}
+
 INSTANTIATE_TEST_SUITE_P(Ops, StagesTest, testing::ValuesIn(opCases()),
+                         [](const auto &info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Heads, KeptLogitsStagesTest,
+                         testing::ValuesIn(headCases()),
                          [](const auto &info) { return info.param.name; });
