@@ -10,8 +10,10 @@
 //   the key is in the stretch:    dv += P^T dO, dk += dS^T Q
 //
 // A pair inside the stretch costs five products; one that leaves it is computed
-// twice, with three and with four. Query blocks are visited in order and, for
-// each, key blocks in order: sums depend on positions alone.
+// twice, with three and with four. Keys are visited in parts of kPart tokens, for
+// each the query blocks in order, for each of these the part's key blocks in order:
+// sums depend on positions alone. A stretch is one part, or two where queries of
+// the second see many keys of the first; then the item of the second has no work.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/AttentionCommon.h"
@@ -22,8 +24,8 @@ using namespace mlir;
 namespace pg {
 namespace {
 
-/// Tokens of a stretch. Long ones save work; its dk and dv should stay in L2.
-constexpr int64_t kStretch = 1024;
+/// Keys of a part, whose dk and dv should stay in L2.
+constexpr int64_t kPart = 1024;
 
 class AttentionGradKernel {
 public:
@@ -37,20 +39,22 @@ private:
   enum Operand { Q, K, V, DOut, Lse, Delta };
   enum Result { DQ, DK, DV };
 
-  void emitItem(Val first, Val group);
-  void emitQueryBlock(Val token0, Val tokens, Val group);
-  void emitPair(Val token0, Val key0, Val count, Val group);
+  /// Sets `begin` and `end`; empty for the second half of a joint stretch.
+  Val chooseStretch(Val item);
+  void emitPart(Val part, Val group);
+  void emitQueryBlock(Val part, Val token0, Val tokens, Val group);
+  void emitPair(Val part, Val token0, Val key0, Val count, Val group);
   void storeQueries();
-  /// A row for each key of the stretch.
-  void storeKeys(Result which, TileC from, int64_t width, double factor,
-                 Val group);
+  /// A row for each key of the part.
+  void storeKeys(Result which, TileC from, int64_t width, double factor, Val part,
+                 Val partEnd, Val group);
   ProductTile::Source keyHead(Operand which, int64_t width, Val group) {
     return headMatrix(tile, e, buffers.operand(which), g.groups, width, group);
   }
-  /// Sums for the keys of a stretch: whole panels side by side, no padding.
+  /// Sums for the keys of a part: whole panels side by side, no padding.
   TileC allocateKeySums(int64_t width) {
     int64_t stride = roundUp(width, tile.panelColumns(width));
-    return {e.scratch((kStretch + tile.microRows()) * stride * e.floatBytes()),
+    return {e.scratch((kPart + tile.microRows()) * stride * e.floatBytes()),
             stride};
   }
 
@@ -60,14 +64,17 @@ private:
   QueryBlocks blocks;
   DirectBuffers buffers;
   int64_t keyTail = 0, valueTail = 0;
+  int64_t tileElements = 0, blocksOfPart = 0; ///< of dqs
   TileA kRows, vRows;
   TileB queriesT, doutT, queries, dout, keyPanels;
-  TileC scores, dScores, dq, dk, dv;
+  TileC scores, dScores, dk, dv;
+  TileC dqs; ///< of one query block; of every one of a stretch of two parts
   Val lse, delta; ///< per column: log2(e) lse, and delta
 
-  // Of the item and query block being emitted.
+  // Of the item, part and query block being emitted.
   Val begin, end; ///< the stretch
-  Val isOwnQuery;
+  Val isOwnKey, isOwnQuery;
+  TileC dq;
 };
 
 FailureOr<KernelShape> AttentionGradKernel::emit() {
@@ -85,7 +92,10 @@ FailureOr<KernelShape> AttentionGradKernel::emit() {
   keyPanels = tile.allocatePanels(keys, g.keyWidth);
   scores = tile.allocateC(keys, columns);
   dScores = tile.allocateC(keys, columns);
-  dq = tile.allocateC(columns, g.keyWidth);
+  dqs = tile.allocateC(columns, g.keyWidth);
+  tileElements = roundUp(columns, tile.microRows()) * dqs.stride;
+  blocksOfPart = (kPart + blocks.queries() - 1) / blocks.queries();
+  e.scratch((2 * blocksOfPart - 1) * tileElements * e.floatBytes()); // behind dqs
   dk = allocateKeySums(g.keyWidth);
   dv = allocateKeySums(g.valueWidth);
   lse = e.scratch(blocks.paddedColumns() * e.floatBytes());
@@ -96,47 +106,76 @@ FailureOr<KernelShape> AttentionGradKernel::emit() {
   tile.clear(scores, e.i(keys));
   tile.clear(dScores, e.i(keys));
   e.loop(e.begin(), e.end(), 1, [&](Val item) {
-    emitItem(item / static_cast<double>(g.groups) * static_cast<double>(kStretch),
-             item % g.groups);
+    Val group = chooseStretch(item);
+    e.ifThen(begin < end, [&] {
+      double step = static_cast<double>(kPart);
+      Val first = buffers.result(DQ) ? firstKey(e, g, begin) / step * step : begin;
+      e.loop(first, end, kPart, [&](Val part) { emitPart(part, group); });
+    });
   });
   KernelShape shape;
-  shape.items.tokensPerItem = kStretch;
+  shape.items.tokensPerItem = kPart;
   shape.items.multiplier = g.groups;
   shape.category = "attention";
   shape.wholePipeline = true;
   return shape;
 }
 
-void AttentionGradKernel::emitItem(Val first, Val group) {
-  bool wantsKeys = buffers.result(DK) || buffers.result(DV);
-  begin = first;
-  end = e.min(e.numTokens(), begin + static_cast<double>(kStretch));
-  Val queriesStop = end;
-  if (wantsKeys) {
-    tile.clear(dk, end - begin);
-    tile.clear(dv, end - begin);
-    queriesStop = queriesEnd(e, g, end - 1.0);
-  }
-  // Query blocks too begin at multiples of their size inside each stretch.
-  e.loop(begin, queriesStop, kStretch, [&](Val part) {
-    Val partEnd = e.min(part + static_cast<double>(kStretch), queriesStop);
-    e.loop(part, partEnd, blocks.queries(), [&](Val token0) {
-      Val rest = e.min(part + static_cast<double>(kStretch), e.numTokens()) - token0;
-      emitQueryBlock(token0, e.min(rest, e.i(blocks.queries())), group);
-    });
-  });
-  storeKeys(DK, dk, g.keyWidth, g.scale, group);
-  storeKeys(DV, dv, g.valueWidth, 1, group);
+Val AttentionGradKernel::chooseStretch(Val item) {
+  // Two parts side by side, the groups in order and each one's two halves one after
+  // the other: threads take neighbouring items.
+  double part = static_cast<double>(kPart);
+  Val pair = item / static_cast<double>(2 * g.groups), rest = item % (2 * g.groups);
+  Val first = pair * (2 * part), middle = first + part;
+  Val isPair = middle < e.numTokens();
+  Val half = e.select(isPair, rest % 2, e.i(0));
+  Val lastToken = e.numTokens() - 1.0;
+  Val isJoint = isPair & (firstKey(e, g, e.min(middle, lastToken)) <= middle - part / 2);
+  begin = first + half * part;
+  Val tokens = e.select(isJoint, (e.i(1) - half) * (2 * part), e.i(kPart));
+  end = e.min(e.numTokens(), begin + tokens);
+  return e.select(isPair, rest / 2.0, rest);
 }
 
-void AttentionGradKernel::emitQueryBlock(Val token0, Val tokens, Val group) {
+void AttentionGradKernel::emitPart(Val part, Val group) {
+  Val partEnd = e.min(part + static_cast<double>(kPart), e.numTokens());
+  bool wantsKeys = buffers.result(DK) || buffers.result(DV);
+  isOwnKey = part >= begin;
+  Val queriesStop = queriesEnd(e, g, partEnd - 1.0);
+  if (wantsKeys) {
+    e.ifThen(isOwnKey, [&] {
+      tile.clear(dk, partEnd - part);
+      tile.clear(dv, partEnd - part);
+    });
+    queriesStop = e.select(isOwnKey, queriesStop, e.min(queriesStop, end));
+  } else {
+    queriesStop = e.min(queriesStop, end);
+  }
+  // Query blocks begin at multiples of their size inside each part of theirs.
+  e.loop(e.max(part, begin), queriesStop, kPart, [&](Val first) {
+    Val stop = e.min(first + static_cast<double>(kPart), e.numTokens());
+    e.loop(first, e.min(stop, queriesStop), blocks.queries(), [&](Val token0) {
+      emitQueryBlock(part, token0, e.min(stop - token0, e.i(blocks.queries())), group);
+    });
+  });
+  e.ifThen(isOwnKey, [&] {
+    storeKeys(DK, dk, g.keyWidth, g.scale, part, partEnd, group);
+    storeKeys(DV, dv, g.valueWidth, 1, part, partEnd, group);
+  });
+}
+
+void AttentionGradKernel::emitQueryBlock(Val part, Val token0, Val tokens, Val group) {
   Val zero = e.i(0), d = e.i(g.keyWidth), w = e.i(g.valueWidth);
   isOwnQuery = token0 < end;
-  Val first = firstKey(e, g, token0);
-  Val keyBegin = buffers.result(DQ)
-                     ? e.select(isOwnQuery, first, e.max(first, begin))
-                     : e.max(first, begin);
-  Val keyEnd = e.min(token0 + tokens, end);
+  Val first = firstKey(e, g, token0), keyBegin = e.max(first, part);
+  Val keyEnd = e.min(token0 + tokens, part + static_cast<double>(kPart));
+  // A block that sees keys of several parts has sums of its own between them.
+  Val ownPart = token0 / static_cast<double>(kPart) * static_cast<double>(kPart);
+  Val slot = (ownPart - begin) / static_cast<double>(kPart) *
+                 static_cast<double>(blocksOfPart) +
+             (token0 - ownPart) / static_cast<double>(blocks.queries());
+  slot = e.select(isOwnQuery & (first < ownPart), slot, zero);
+  dq = {e.addressF(dqs.ptr, slot * static_cast<double>(tileElements)), dqs.stride};
   e.ifThen(keyBegin < keyEnd, [&] {
     blocks.start(token0, tokens, group);
     auto source = [&](Operand which, int64_t width, double factor) {
@@ -158,24 +197,21 @@ void AttentionGradKernel::emitQueryBlock(Val token0, Val tokens, Val group) {
       e.store(lseOf(column, zero, 1), lse, c);
       e.store(deltaOf(column, zero, 1), delta, c);
     });
-    tile.clear(dq, used);
+    e.ifThen(isOwnQuery & (first >= part), [&] { tile.clear(dq, used); });
 
-    // Key blocks begin at multiples of their size inside each stretch.
-    double step = static_cast<double>(kStretch);
+    // Key blocks begin at multiples of their size inside each part.
     double blockStep = static_cast<double>(blocks.keys());
-    e.loop(keyBegin / step * step, keyEnd, kStretch, [&](Val part) {
-      Val skipped = e.max(keyBegin - part, zero) / blockStep * blockStep;
-      Val partEnd = e.min(part + step, keyEnd);
-      e.loop(part + skipped, partEnd, blocks.keys(), [&](Val key0) {
-        emitPair(token0, key0, e.min(partEnd - key0, e.i(blocks.keys())), group);
-      });
-    });
+    e.loop(part + (keyBegin - part) / blockStep * blockStep, keyEnd, blocks.keys(),
+           [&](Val key0) {
+             Val count = e.min(keyEnd - key0, e.i(blocks.keys()));
+             emitPair(part, token0, key0, count, group);
+           });
     if (buffers.result(DQ))
-      e.ifThen(isOwnQuery, [&] { storeQueries(); });
+      e.ifThen(isOwnQuery & (part == ownPart), [&] { storeQueries(); });
   });
 }
 
-void AttentionGradKernel::emitPair(Val token0, Val key0, Val count, Val group) {
+void AttentionGradKernel::emitPair(Val part, Val token0, Val key0, Val count, Val group) {
   KeyRows keys = placeKeys(tile, e, buffers.operand(K), g, group, key0, count,
                            g.keyWidth, kRows);
   KeyRows values = placeKeys(tile, e, buffers.operand(V), g, group, key0, count,
@@ -191,10 +227,10 @@ void AttentionGradKernel::emitPair(Val token0, Val key0, Val count, Val group) {
   ds.later = blocks.headAhead(buffers.operand(DOut), g.valueWidth, group, next, turn);
   blocks.multiplyKeys(ds, values, key0, count);
   // Rows of a last, partial strip of keys lie past every query of the block, where
-  // they are zero, or past the stretch, where nobody reads their sums.
-  e.ifThen(key0 >= begin, [&] {
+  // they are zero, or past the part, where nobody reads their sums.
+  e.ifThen(isOwnKey, [&] {
     auto rows = [&](TileC sums) {
-      return TileC{e.addressF(sums.ptr, (key0 - begin) *
+      return TileC{e.addressF(sums.ptr, (key0 - part) *
                                             static_cast<double>(sums.stride)),
                    sums.stride};
     };
@@ -221,14 +257,13 @@ void AttentionGradKernel::storeQueries() {
 }
 
 void AttentionGradKernel::storeKeys(Result which, TileC from, int64_t width,
-                                    double factor, Val group) {
+                                    double factor, Val part, Val partEnd, Val group) {
   if (!buffers.result(which))
     return;
-  e.loop(begin, end, 1, [&](Val token) {
+  e.loop(part, partEnd, 1, [&](Val token) {
     Val line = (token * g.groups + group) * width;
     tile.columnsLoop(e.i(width), width % e.width(), [&](Val c, int64_t lanes) {
-      Val sum = e.load(e.vecType(lanes), from.ptr,
-                       (token - begin) * from.stride + c);
+      Val sum = e.load(e.vecType(lanes), from.ptr, (token - part) * from.stride + c);
       buffers.result(which).put(e, factor == 1 ? sum : sum * factor, line + c);
     });
   });

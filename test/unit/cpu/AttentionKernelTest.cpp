@@ -135,12 +135,14 @@ template <typename T> void spread(Scores scores, std::vector<T> &q, std::vector<
 
 template <typename T>
 void check(const Shape &s, const std::string &element, int64_t vectorBytes,
-           double bound, Scores scores = Scores::NearZero) {
+           double bound, Scores scores = Scores::NearZero,
+           const std::vector<int64_t> &sizes = {1, 7, 63, 64, 65, 257, 530},
+           const std::vector<int64_t> &rows = {}) {
   KernelRunner forward(forwardText(s, element), vectorBytes);
   KernelRunner grad(gradText(s, element), vectorBytes);
   ASSERT_TRUE(forward.isReady() && grad.isReady());
-  for (int64_t n : {1, 7, 63, 64, 65, 257, 530}) {
-    PackedBatch batch = oddBatch(n);
+  for (int64_t n : sizes) {
+    PackedBatch batch = rows.empty() ? oddBatch(n) : PackedBatch(n, rows, rows);
     auto q = noise<T>(n * s.heads * s.d, 1), k = noise<T>(n * s.groups * s.d, 2);
     auto v = noise<T>(n * s.groups * s.e, 3);
     auto dout = noise<T>(n * s.heads * s.e, 4);
@@ -191,6 +193,19 @@ TEST(AttentionKernel, ScoresFarBelowZero) {
   check<double>({2, 1, 32, 16, 40, false}, "f64", 32, 1e-11, Scores::FarBelowZero);
   check<float>({2, 1, 32, 16, 40, false}, "f32", 64, 1e-3, Scores::FarBelowZero);
 }
+// The gradient's stretches are of 1,024 tokens, or of two times that where the second
+// half sees at least 512 keys of the first: here the first pair, not the second one.
+// The row from 1,500 on crosses from one pair to the next.
+TEST(AttentionKernel, RowsLongerThanAStretch) {
+  std::vector<int64_t> rows = {1500, 2900};
+  check<float>({2, 1, 8, 20, 0, false}, "f32", 64, 5e-6, Scores::NearZero, {3200},
+               rows);
+  check<double>({2, 2, 8, 8, 900, false}, "f64", 32, 1e-12, Scores::NearZero, {3200},
+                rows);
+  // Three parts, the last one alone.
+  check<float>({2, 1, 8, 8, 0, false}, "f32", 64, 5e-6, Scores::NearZero, {2100},
+               {1000});
+}
 TEST(AttentionKernel, ManyHeadsAndVectorsOfFour) {
   check<float>({6, 2, 20, 40, 0, true}, "f32", 16, 5e-6);
 }
@@ -199,8 +214,8 @@ TEST(AttentionKernel, SplittingTheItemsNeverChangesBits) {
   Shape s{4, 2, 16, 16, 0, true};
   KernelRunner forward(forwardText(s, "f32")), grad(gradText(s, "f32"));
   ASSERT_TRUE(forward.isReady() && grad.isReady());
-  int64_t n = 257;
-  PackedBatch batch = oddBatch(n);
+  int64_t n = 1300; // the gradient's items are 1,024 tokens and 276
+  PackedBatch batch = PackedBatch(n, {}, {900});
   auto q = noise<float>(n * 64, 1), k = noise<float>(n * 32, 2);
   auto v = noise<float>(n * 32, 3), dout = noise<float>(n * 64, 4);
   std::vector<std::vector<float>> first;
