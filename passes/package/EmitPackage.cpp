@@ -290,14 +290,28 @@ private:
     return success();
   }
 
-  /// The arena values that a user short of memory wants to know.
+  /// Where a launch left `value` in the arena; -1 for what no launch made.
+  static int64_t offsetOf(Value value) {
+    auto launch = value.getDefiningOp<LaunchOp>();
+    std::optional<ArrayRef<int64_t>> offsets =
+        launch ? launch.getOffsets() : std::nullopt;
+    return offsets ? (*offsets)[cast<OpResult>(value).getResultNumber()] : -1;
+  }
+
+  /// The arena values that a user short of memory wants to know. What was written
+  /// over an operand needs no memory of its own.
   void largestValues(func::FuncOp function, rt::Entry &entry) {
     constexpr size_t kShown = 8;
     for (auto launch : function.getBody().front().getOps<LaunchOp>())
-      for (Value result : launch.getResults())
+      for (Value result : launch.getResults()) {
+        if (llvm::any_of(launch.getInputs(), [&](Value operand) {
+              return offsetOf(operand) == offsetOf(result);
+            }))
+          continue;
         entry.largest.push_back(
             {static_cast<uint64_t>(bytesAt(result.getType(), entry.maxTokens)),
              launch.getKernel().str(), placeOf(launch.getLoc())});
+      }
     llvm::stable_sort(entry.largest, [](auto &a, auto &b) { return a.bytes > b.bytes; });
     if (entry.largest.size() > kShown)
       entry.largest.resize(kShown);
