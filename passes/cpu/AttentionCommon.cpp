@@ -12,6 +12,9 @@ namespace {
 
 /// Columns of a block of queries wanted: panels of 64 and strips of 6.
 constexpr int64_t kColumns = 192;
+/// Keys of a block wanted, and what a panel with a row for each may take of L1, where
+/// it stays beside the sums and probabilities that pass by.
+constexpr int64_t kKeys = 96, kPanelBytes = 18 << 10;
 
 } // namespace
 
@@ -128,7 +131,9 @@ QueryBlocks::QueryBlocks(ProductTile &tile, Emitter &e,
     : tile(tile), e(e), g(g), members(g.heads / g.groups) {
   int64_t tokens = kColumns / members / e.width() * e.width();
   blockQueries = std::max(tokens, e.width());
-  blockKeys = 8 * tile.microRows();
+  int64_t panel = std::max(tile.panelColumns(g.keyWidth), tile.panelColumns(g.valueWidth));
+  int64_t keys = std::min(kKeys, kPanelBytes / (panel * e.floatBytes()));
+  blockKeys = std::max<int64_t>(1, keys / tile.microRows()) * tile.microRows();
   firstKeys = e.scratch(paddedColumns() * 4);
   lastKeys = e.scratch(paddedColumns() * 4);
   rows = e.scratch(paddedColumns() * 8);
@@ -235,6 +240,11 @@ void QueryBlocks::multiplyKeys(const Scores &s, const KeyRows &keys, Val key0,
         e.store(e.vec(0), s.out.ptr, k * s.out.stride + begin + static_cast<double>(v));
     });
   });
+}
+
+TileC QueryBlocks::allocateSums(int64_t count, int64_t width) {
+  int64_t stride = roundUp(width, tile.panelColumns(width));
+  return {e.scratch(roundUp(count, tile.microRows()) * stride * e.floatBytes()), stride};
 }
 
 void QueryBlocks::multiplyPanels(

@@ -132,6 +132,8 @@ public:
   /// `out` for `count` keys from `key0` on; zero where no query of a strip of either
   /// product sees a key, if that product reads it.
   void multiplyKeys(const Scores &scores, const KeyRows &keys, Val key0, Val count);
+  /// C for a product with panels of so many columns: its rows lie one after the other.
+  TileC allocateSums(int64_t rows, int64_t width);
   /// C += A^T B for A = [keys][columns]: a row of C for each column.
   void multiplyToQueries(TileC a, TileB b, TileC c, int64_t width, Val key0,
                          Val count);

@@ -51,12 +51,6 @@ private:
   ProductTile::Source keyHead(Operand which, int64_t width, Val group) {
     return headMatrix(tile, e, buffers.operand(which), g.groups, width, group);
   }
-  /// Sums for the keys of a part: whole panels side by side, no padding.
-  TileC allocateKeySums(int64_t width) {
-    int64_t stride = roundUp(width, tile.panelColumns(width));
-    return {e.scratch((kPart + tile.microRows()) * stride * e.floatBytes()),
-            stride};
-  }
 
   Emitter &e;
   AttentionGeometry g;
@@ -92,12 +86,12 @@ FailureOr<KernelShape> AttentionGradKernel::emit() {
   keyPanels = tile.allocatePanels(keys, g.keyWidth);
   scores = tile.allocateC(keys, columns);
   dScores = tile.allocateC(keys, columns);
-  dqs = tile.allocateC(columns, g.keyWidth);
+  dqs = blocks.allocateSums(columns, g.keyWidth);
   tileElements = roundUp(columns, tile.microRows()) * dqs.stride;
   blocksOfPart = (kPart + blocks.queries() - 1) / blocks.queries();
   e.scratch((2 * blocksOfPart - 1) * tileElements * e.floatBytes()); // behind dqs
-  dk = allocateKeySums(g.keyWidth);
-  dv = allocateKeySums(g.valueWidth);
+  dk = blocks.allocateSums(kPart + tile.microRows(), g.keyWidth);
+  dv = blocks.allocateSums(kPart + tile.microRows(), g.valueWidth);
   lse = e.scratch(blocks.paddedColumns() * e.floatBytes());
   delta = e.scratch(blocks.paddedColumns() * e.floatBytes());
 

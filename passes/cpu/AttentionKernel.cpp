@@ -76,7 +76,7 @@ FailureOr<KernelShape> AttentionKernel::emit() {
   keys = tile.allocateRows(blocks.keys(), g.keyWidth);
   values = tile.allocatePanels(blocks.keys(), g.valueWidth);
   scores = tile.allocateC(blocks.keys(), columns);
-  out = tile.allocateC(columns, g.valueWidth);
+  out = blocks.allocateSums(columns, g.valueWidth);
   int64_t bytes = blocks.paddedColumns() * e.floatBytes();
   for (Val *numbers : {&shift, &total, &sum, &peak, &factor})
     *numbers = e.scratch(bytes);

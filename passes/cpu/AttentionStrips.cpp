@@ -40,11 +40,14 @@ constexpr int64_t kLineBytes = 64;
 /// would take the place of multiply-adds.
 class Strip {
 public:
-  Strip(Emitter &e, int64_t rows, int64_t vectors, Val a, Val row, Val step)
-      : e(e), rows(rows), vectors(vectors), step(step) {
+  /// `isTransposed`: each step may be another line of A, which is asked for.
+  Strip(Emitter &e, int64_t rows, int64_t vectors, Val a, Val row, Val step,
+        bool isTransposed)
+      : e(e), rows(rows), vectors(vectors), isTransposed(isTransposed), step(step) {
     for (int64_t i = 0; i < std::min(rows, kRowsOfIndex); ++i)
       aRow.push_back(e.opaque(e.addressF(a, row * static_cast<double>(i))));
     later = row * static_cast<double>(kRowsOfIndex);
+    aheadA = step * static_cast<double>(kStepsAhead);
   }
 
   int64_t size() const { return rows * vectors; }
@@ -63,6 +66,8 @@ public:
           e.prefetch(e.addressF(now[1], at(s + kStepsAhead, v)),
                      Emitter::Near::L1);
       }
+      if (isTransposed)
+        e.prefetch(e.addressF(aRow[0], next[0] + aheadA), Emitter::Near::L1);
       Val second = rows > kRowsOfIndex ? e.opaque(next[0] + later) : Val();
       for (int64_t i = 0; i < rows; ++i) {
         Val index = i < kRowsOfIndex ? next[0] : second;
@@ -93,6 +98,8 @@ private:
 
   Emitter &e;
   int64_t rows, vectors;
+  bool isTransposed;
+  Val aheadA;
   Val step, later; ///< `later`: from a row to the one kRowsOfIndex further
   SmallVector<Val> aRow;
 };
@@ -118,7 +125,7 @@ private:
   Emitter::Vals multiply(Val r) {
     Strip strip(e, kernel.rows, kernel.vectors,
                 e.addressF(e.argument(Keys), r * e.argument(KeyStride)),
-                e.argument(KeyStride), e.i(1));
+                e.argument(KeyStride), e.i(1), /*isTransposed=*/false);
     // A line of each row ahead for as many steps as a line of a key has.
     int64_t line = kLineBytes / e.floatBytes();
     int64_t lines = std::max<int64_t>(1, kernel.depth / line);
@@ -221,7 +228,8 @@ void emitProductStrips(Emitter &e, const ProductStrips &kernel) {
     e.ifThen(begin < end, [&] {
       Val a = e.addressF(e.argument(A),
                          r * e.argument(Row) + begin * e.argument(Step));
-      Strip strip(e, rows, vectors, a, e.argument(Row), e.argument(Step));
+      Strip strip(e, rows, vectors, a, e.argument(Row), e.argument(Step),
+                  /*isTransposed=*/true);
       Emitter::Vals now = {
           e.i(0), e.addressF(e.argument(B), begin * static_cast<double>(
                                                         vectors * e.width()))};
@@ -233,14 +241,24 @@ void emitProductStrips(Emitter &e, const ProductStrips &kernel) {
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t v = 0; v < vectors; ++v)
           now.push_back(e.loadV(c, place(i, v)));
-      // C of the next strip, which may be far away.
-      for (int64_t i = 0; i < rows; ++i)
-        for (int64_t v = 0; v < vectors; ++v)
-          if (v * e.width() * e.floatBytes() % kLineBytes == 0)
-            e.prefetch(e.addressF(c, e.argument(CStride) * static_cast<double>(rows) +
-                                         place(i, v)),
-                       Emitter::Near::L1);
-      now = strip.run(end - begin, kUnroll, now);
+      // C of the next strip, whose lines lie one after the other, is asked for line by
+      // line: with the panel it is more than L1 holds for long.
+      int64_t line = kLineBytes / e.floatBytes(), lines = rows * vectors * e.width() / line;
+      Val count = end - begin, rounds = count / static_cast<double>(kUnroll);
+      Val ahead = e.addressF(c, e.argument(CStride) * static_cast<double>(rows) +
+                                    (e.i(lines) - rounds) * static_cast<double>(line));
+      now.insert(now.begin() + 2, ahead);
+      now = e.loop(e.i(0), rounds, 1, now, [&](Val, ArrayRef<Val> at) -> Emitter::Vals {
+        e.prefetch(at[2], Emitter::Near::L1);
+        Emitter::Vals inner(at);
+        inner.erase(inner.begin() + 2);
+        inner = strip.steps(inner, kUnroll);
+        inner.insert(inner.begin() + 2, e.addressF(at[2], e.i(line)));
+        return inner;
+      });
+      now.erase(now.begin() + 2);
+      now = e.loop(rounds * static_cast<double>(kUnroll), count, 1, now,
+                   [&](Val, ArrayRef<Val> at) { return strip.steps(at, 1); });
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t v = 0; v < vectors; ++v)
           e.store(now[2 + i * vectors + v], c, place(i, v));
