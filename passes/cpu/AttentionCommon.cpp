@@ -121,7 +121,7 @@ KeyRows placeKeys(ProductTile &tile, Emitter &e, const StoredTensor &from,
   Val padded = e.ceilDiv(count, tile.microRows()) *
                static_cast<double>(tile.microRows());
   Val isInPlace = key0 + padded <= e.numTokens();
-  e.ifElse(isInPlace, [] {}, pack);
+  e.ifThen(key0 + padded > e.numTokens(), pack);
   return {e.select(isInPlace, rowAddress(e, from, g, group, key0, width), packed.ptr),
           e.select(isInPlace, e.i(g.groups * width), e.i(packed.row)), next};
 }

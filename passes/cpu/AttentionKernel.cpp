@@ -61,9 +61,9 @@ private:
   TileB queriesT, values;
   TileC scores, out;
   // Per column.
-  Val shift, total;     ///< m, and the sum over the blocks before
-  Val sum, peak;        ///< of this block; the peak is that of S - m
-  Val factor;           ///< what O shrinks by
+  Val shift, total; ///< m, and the sum over the blocks before
+  Val sum, peak;    ///< of this block; the peak is that of S - m
+  Val factor;       ///< what O shrinks by, or 1 / sum in the end
   // Of the item being emitted and of the next one.
   Val ownToken, ownGroup, nextToken, nextGroup;
 };

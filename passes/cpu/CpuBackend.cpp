@@ -86,20 +86,31 @@ void compileJob(Job &job, MLIRContext &context, const Target &target,
   job.cached = object->cached;
 }
 
-/// One object with these functions, or the reason why not.
-rt::StatusOr<ObjectCode> compileShared(const std::set<std::string> &symbols,
+/// An object with this function, or the reason why not.
+rt::StatusOr<ObjectCode> compileShared(const std::string &symbol,
                                        const Target &target,
                                        const Cache &cache) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   loadDialects(context);
   OwningOpRef<ModuleOp> module(ModuleOp::create(UnknownLoc::get(&context)));
-  for (const std::string &symbol : symbols)
-    if (!defineMicroKernel(*module, symbol, target.emission()) &&
-        !defineAttentionStrips(*module, symbol, target.emission()))
-      return rt::Status(rt::Code::Internal, "no shared function " + symbol);
+  if (!defineMicroKernel(*module, symbol, target.emission()) &&
+      !defineAttentionStrips(*module, symbol, target.emission()))
+    return rt::Status(rt::Code::Internal, "no shared function " + symbol);
   if (failed(lowerToLLVM(*module)))
-    return rt::Status(rt::Code::Internal, "lowering of shared functions failed");
+    return rt::Status(rt::Code::Internal, "lowering of " + symbol + " failed");
   return compileObject(*module, target, /*wholePipeline=*/true, cache);
+}
+
+/// Calls `work` on so many threads; each takes numbers below `count` from `next`.
+void onThreads(int threadCount, size_t count,
+               llvm::function_ref<void(std::atomic<size_t> &next)> work) {
+  std::atomic<size_t> next = 0;
+  std::vector<std::thread> threads;
+  for (size_t k = 1; k < std::min<size_t>(std::max(threadCount, 1), count); ++k)
+    threads.emplace_back([&] { work(next); });
+  work(next);
+  for (std::thread &thread : threads)
+    thread.join();
 }
 
 /// A kernel has one shape for both versions.
@@ -134,24 +145,17 @@ FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
       def->print(out, OpPrintingFlags().useLocalScope());
     }
 
-  std::atomic<size_t> next = 0;
-  auto work = [&] {
+  onThreads(jobCount, jobs.size(), [&](std::atomic<size_t> &next) {
     MLIRContext context(MLIRContext::Threading::DISABLED);
     loadDialects(context);
     for (size_t index = next++; index < jobs.size(); index = next++)
       compileJob(jobs[index], context, jobs[index].isVersion ? version : plain,
                  cache);
-  };
-  std::vector<std::thread> threads;
-  for (int k = 1; k < std::min<int>(jobCount, jobs.size()); ++k)
-    threads.emplace_back(work);
-  work();
-  for (std::thread &thread : threads)
-    thread.join();
+  });
 
   EmittedCode code;
   std::vector<std::string> objects;
-  std::set<std::string> shared, sharedOfPairs;
+  std::set<std::string> names;
   bool complete = true;
   for (Job &job : jobs) {
     std::string symbol = job.def.getSymName().str();
@@ -167,23 +171,23 @@ FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
       code.cached += job.cached;
     }
     objects.push_back(std::move(job.object));
-    for (const std::string &name : job.shared)
-      (isPairFunction(name) ? sharedOfPairs : shared).insert(name);
+    names.insert(job.shared.begin(), job.shared.end());
   }
   if (!complete)
     return failure();
-  auto addShared = [&](const std::set<std::string> &names,
-                       const Target &machine) -> LogicalResult {
-    if (names.empty())
-      return success();
-    rt::StatusOr<ObjectCode> object = compileShared(names, machine, cache);
+  std::vector<std::string> shared(names.begin(), names.end());
+  std::vector<rt::StatusOr<ObjectCode>> compiled(
+      shared.size(), rt::Status(rt::Code::Internal, "not compiled"));
+  onThreads(jobCount, shared.size(), [&](std::atomic<size_t> &next) {
+    for (size_t k = next++; k < shared.size(); k = next++)
+      compiled[k] =
+          compileShared(shared[k], isPairFunction(shared[k]) ? version : plain, cache);
+  });
+  for (rt::StatusOr<ObjectCode> &object : compiled) {
     if (!object)
       return outlined.emitError() << object.status().message();
     objects.push_back(std::move(object->bytes));
-    return success();
-  };
-  if (failed(addShared(shared, plain)) || failed(addShared(sharedOfPairs, version)))
-    return failure();
+  }
   rt::StatusOr<std::string> elf = linkShared(objects, target);
   if (!elf)
     return outlined.emitError() << elf.status().message();
