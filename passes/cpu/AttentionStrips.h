@@ -1,7 +1,7 @@
 //===- AttentionStrips.h - the innermost loops of attention, shared --------===//
 //
-// Functions that the attention kernels of a package call, in the object of the
-// micro-kernels. A strip is what a micro-kernel has of a product: `rows` rows and
+// Functions that the attention kernels of a package call, compiled once like the
+// micro-kernels. A strip is what one of them has of a product: `rows` rows and
 // `vectors` vectors of columns in registers. One call goes through all the strips
 // below one another, and works on scores while they are in registers.
 //

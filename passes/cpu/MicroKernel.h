@@ -1,7 +1,7 @@
 //===- MicroKernel.h - the innermost loop of all products, shared ----------===//
 //
 // Functions that every kernel of a package calls: a micro-kernel adds a panel of
-// B times a few rows of A to a few rows of C. They live in an object of their
+// B times a few rows of A to a few rows of C. They live in objects of their
 // own, so that LLVM compiles each of them once.
 //
 //===----------------------------------------------------------------------===//
