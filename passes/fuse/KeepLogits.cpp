@@ -125,7 +125,11 @@ void rewrite(Head &head) {
   Value e = g.exp(g.sub(capped, perWord(top)));
   Value sum = g.reduceSum(e, {1});
   Value lse = g.add(LogOp::create(builder, loc, perToken, sum), top);
-  Value wanted = PickOp::create(builder, loc, perToken, capped, loss.getTargets());
+  // Of what the gradient reads as well, so that a row keeps no third copy.
+  Value wanted = PickOp::create(builder, loc, perToken, tanh ? tanh : capped,
+                                loss.getTargets());
+  if (tanh)
+    wanted = g.scale(wanted, softcap);
   Value nll = g.sub(lse, wanted);
 
   // Where the first gradient stands, so that dnll is there.
@@ -156,7 +160,7 @@ void rewrite(Head &head) {
 /// Why the heads of an entry should be left as they are; empty when their logits
 /// are worth their memory.
 std::string reasonAgainst(func::FuncOp entry, MutableArrayRef<Head> heads,
-                          double share) {
+                          int64_t maxTokens, const LogitsChoice &choice) {
   double logitBytes = 0;
   for (Head &head : heads) {
     double saved = double(head.gradients.size()) * 2 * head.depth() *
@@ -166,10 +170,13 @@ std::string reasonAgainst(func::FuncOp entry, MutableArrayRef<Head> heads,
              " costs less than moving them";
     logitBytes += head.logitBytes();
   }
+  if (logitBytes * double(maxTokens) <= double(choice.smallBytes))
+    return "";
   double held = keptBytesPerToken(entry);
-  if (logitBytes > share * held)
+  if (logitBytes > choice.share * held)
     return "they take " + std::to_string(int64_t(logitBytes)) +
-           " bytes for a token, more than " + std::to_string(int64_t(share * 100)) +
+           " bytes for a token, more than " +
+           std::to_string(int64_t(choice.share * 100)) +
            " % of the " + std::to_string(int64_t(held)) +
            " that wait for the gradients";
   return "";
@@ -197,7 +204,7 @@ SmallVector<func::FuncOp> keepLogits(ModuleOp module, const LogitsChoice &choice
     else if (choice.rule == LogitsRule::Rebuild)
       against = choice.reason;
     else if (choice.rule == LogitsRule::Automatic)
-      against = reasonAgainst(entry, heads, choice.share);
+      against = reasonAgainst(entry, heads, maxTokensOf(module), choice);
     if (against.empty())
       for (Head &head : heads)
         rewrite(head);
@@ -226,6 +233,7 @@ struct KeepLogitsPass : impl::KeepLogitsPassBase<KeepLogitsPass> {
     }
     choice.rule = *found;
     choice.share = share;
+    choice.smallBytes = smallBytes;
     numEntries = keepLogits(getOperation(), choice).size();
   }
 };

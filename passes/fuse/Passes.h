@@ -33,9 +33,10 @@ enum class LogitsRule {
 std::optional<LogitsRule> parseLogitsRule(llvm::StringRef name);
 struct LogitsChoice {
   LogitsRule rule = LogitsRule::Automatic;
-  /// Of the bytes that wait for the gradients anyway: more than this share the
-  /// kept logits may not add (rule Automatic).
+  /// Rule Automatic: kept logits may take this share of the bytes that wait for
+  /// the gradients anyway, or so many bytes at the maximum of tokens.
   double share = 0.25;
+  int64_t smallBytes = int64_t(64) << 20;
   std::string reason = "asked for"; ///< of rule Rebuild, for the report
 };
 /// String attribute of entries with a loss and its gradients: "kept", or

@@ -13,13 +13,15 @@ def KeepLogitsPass : Pass<"pg-keep-logits", "::mlir::ModuleOp"> {
     gradient: [N, V] numbers in memory instead of a product for each gradient.
     `auto` does so where a byte that crosses memory saves at least 12 flops and
     the logits take at most `share` of the bytes that the forward part leaves for
-    the backward part anyway. Not under a precision policy that would round them.
+    the backward part anyway, or at most `small-bytes` at pg.max_tokens. Not under a precision policy that would round them.
     Runs before pg-recompute; leaves its answer as `pg.logits` on the entry.
   }];
   let options = [
     Option<"rule", "rule", "std::string", "\"auto\"", "auto, keep or rebuild">,
     Option<"share", "share", "double", "0.25",
-           "auto: most bytes the logits may add, as a share of those kept anyway">];
+           "auto: most bytes the logits may add, as a share of those kept anyway">,
+    Option<"smallBytes", "small-bytes", "int64_t", "67108864",
+           "auto: bytes the logits may add whatever is kept">];
   let statistics = [
     Statistic<"numEntries", "entries", "entries that keep logits">];
 }

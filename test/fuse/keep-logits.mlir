@@ -1,9 +1,10 @@
 // A loss and its gradients with the logits in memory, and when not.
 // RUN: split-file %s %t
-// RUN: pg-opt --pg-keep-logits %t/cases.mlir | FileCheck %s --check-prefixes=CHECK,AUTO
+// RUN: pg-opt --pass-pipeline='builtin.module(pg-keep-logits{small-bytes=102399})' %t/cases.mlir | FileCheck %s --check-prefixes=CHECK,AUTO
+// RUN: pg-opt --pass-pipeline='builtin.module(pg-keep-logits{small-bytes=102400})' %t/cases.mlir | FileCheck %s --check-prefixes=CHECK,KEEP
 // RUN: pg-opt --pass-pipeline='builtin.module(pg-keep-logits{rule=keep})' %t/cases.mlir | FileCheck %s --check-prefixes=CHECK,KEEP
 // RUN: pg-opt --pass-pipeline='builtin.module(pg-keep-logits{rule=rebuild})' %t/cases.mlir | FileCheck %s --check-prefix=REBUILD
-// RUN: pg-opt --pass-pipeline='builtin.module(pg-keep-logits{share=0.05})' %t/cases.mlir | FileCheck %s --check-prefix=SHARE
+// RUN: pg-opt --pass-pipeline='builtin.module(pg-keep-logits{share=0.05 small-bytes=0})' %t/cases.mlir | FileCheck %s --check-prefix=SHARE
 // RUN: pg-opt --pass-pipeline='builtin.module(pg-keep-logits{rule=keep})' %t/rounded.mlir | FileCheck %s --check-prefix=ROUNDED
 // RUN: not pg-opt --pass-pipeline='builtin.module(pg-keep-logits{rule=always})' %t/rounded.mlir 2>&1 | FileCheck %s --check-prefix=RULE
 // RUN: pg-opt --pass-pipeline='builtin.module(pg-keep-logits,pg-recompute,pg-schedule,pg-fuse,pg-outline,pg-plan-memory{in-place=true})' %t/cases.mlir | FileCheck %s --check-prefix=PLAN
@@ -75,8 +76,9 @@ module attributes {pg.max_tokens = 100 : i64, pg.precision = "f32"} {
     return
   }
 
-  // Nothing waits but x: the logits would be most of the memory. Kept when asked
-  // for; without a softcap, by their maximum.
+  // Nothing waits but x: the logits would be most of the memory, 102,400 bytes at
+  // 100 tokens. Kept when that is little or asked for; without a softcap, by their
+  // maximum.
   // AUTO-LABEL: func.func @short() attributes {pg.logits = "rebuilt: they take 1024 bytes for a token, more than 25 % of the {{[0-9]+}} that wait for the gradients"}
   // KEEP-LABEL: func.func @short() attributes {pg.logits = "kept"}
   // KEEP: pg.matmul
