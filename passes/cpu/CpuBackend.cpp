@@ -118,7 +118,7 @@ bool mergeVersion(EmittedKernel &kernel, const EmittedKernel &version) {
   kernel.scratchBytes = std::max(kernel.scratchBytes, version.scratchBytes);
   const rt::WorkItems &a = kernel.items, &b = version.items;
   return a.tokensPerItem == b.tokensPerItem && a.multiplier == b.multiplier &&
-         a.grain == b.grain;
+         a.grain == b.grain && a.wantsRuns == b.wantsRuns;
 }
 
 } // namespace

@@ -51,6 +51,8 @@ struct EmitCpu : impl::EmitCpuPassBase<EmitCpu> {
                         b.getDenseI64ArrayAttr({shape->items.tokensPerItem,
                                                 shape->items.multiplier,
                                                 shape->items.grain}));
+      if (shape->items.wantsRuns)
+        function->setAttr("pg.wants_runs", b.getUnitAttr());
       function->setAttr("pg.scratch",
                         b.getI64IntegerAttr(int64_t(shape->scratchBytes)));
       function->setAttr("pg.category", b.getStringAttr(shape->category));

@@ -211,7 +211,7 @@ public:
     int64_t rowBlocks = (height + tileRows - 1) / tileRows;
     int64_t columnBlocks = (width + tileColumns - 1) / tileColumns;
     TileC c = tile.allocateC(tileRows, tileColumns);
-    TileA strips = tile.allocateStrips(tile.depth(), tileRows);
+    TileA strips = tile.allocateStrips(tile.depth(), tileRows, tile.microRows());
     TileB b = tile.allocatePanels(tile.depth(), tileColumns);
 
     e.loop(e.begin(), e.end(), 1, [&](Val item) {

@@ -2,26 +2,28 @@
 //
 // C[M][O] = A[M][K] B[K][O]; M or K may be the token axis, O is static.
 //
-// An item is a tile of rows x columns of C, numbered column block first, so a
-// thread's run of items reuses the packed B of one column block. Per item:
-//   1. clear the tile C in scratch
-//   2. for each block of k, in order: pack A (evaluating the prologue), pack B
-//      unless it is still there, multiply. Rows of A that lie in memory as they
-//      are wanted are not packed: the micro-kernel reads a few of them in step,
-//      which the machine fetches ahead, while packing waits for memory.
-//   3. after each micro-tile of the last block: evaluate every yield from it
+// An item is some rows of one column block of C, numbered column block first. A
+// call handles what lies side by side as runs of rows in one column block, or in
+// some whole ones, so that what is packed serves as much as a thread has. Per run:
+//   1. for each block of k, in order: pack B (once for all runs of a column block
+//      where one block is all of k), pack A (evaluating the prologue) and multiply.
+//      Rows of A that lie in memory as they are wanted are not packed: the
+//      micro-kernel reads a few of them in step, which the machine fetches ahead,
+//      while packing waits for memory. An A that lies transposed is packed for the
+//      whole run, along its rows of memory; the next block of k of both operands is
+//      asked for meanwhile, long before it is packed.
+//   2. after each micro-tile of the last block: evaluate every yield from it
 //      (epilogue) and store it
-// A matrix times its own transpose is symmetric: there is an item for every tile
-// on or below the diagonal, panels above the diagonal are left out, and the
-// epilogue is evaluated at the mirrored places too. The tile size depends on the static shape only.
+// Sums of several blocks wait in a tile C in scratch.
+// A matrix times its own transpose is symmetric: there are items for rows on or
+// below the diagonal, panels above the diagonal are left out, and the epilogue is
+// evaluated at the mirrored places too. The sizes depend on the static shape only.
 // Where the target multiplies pairs of bf16 numbers, k counts pairs.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/ElementEvaluator.h"
 #include "passes/cpu/ProductTile.h"
 #include "passes/cpu/StructuredKernels.h"
-
-#include <array>
 
 using namespace mlir;
 
@@ -32,13 +34,20 @@ namespace {
 /// wanted there.
 constexpr int64_t kTypicalTokens = 1024;
 constexpr int64_t kWantedItems = 8;
-/// The same where both operands are packed: larger tiles pack less.
-constexpr int64_t kWantedPackedItems = 4;
-/// Steps of k in a block, where A is read row by row and where it is packed in
-/// strips from rows of its transpose.
-constexpr int64_t kRowDepth = 512, kStripDepth = 128;
-/// Packed B of one column block, kept over all row blocks of a thread.
-constexpr int64_t kResidentBytes = 2 << 20;
+/// Rows of an item, and the most of a run whose sums wait in scratch.
+constexpr int64_t kItemRows = 96, kRunRows = 6 * kItemRows;
+/// Columns of a block, of a symmetric product (whole items) and of any other.
+constexpr int64_t kSymmetricColumns = 2 * kItemRows, kColumns = 256;
+/// Column blocks of a run where A is packed.
+constexpr int64_t kRunBlocks = 3;
+/// Steps of k in a block: one of B stays in L2 while the rows of A stream by, the
+/// strip of A that is multiplied by it in L1.
+constexpr int64_t kDepth = 512;
+/// The same of a sum over tokens, whose operands are both packed: the next block's
+/// lines, asked for meanwhile, need room too.
+constexpr int64_t kTokenDepth = 256;
+
+constexpr int64_t kLineBytes = 64;
 
 /// A reshape only renames the same memory.
 Value throughReshapes(Value value) {
@@ -58,30 +67,33 @@ public:
 private:
   enum Side { Left, Right };
 
-  void chooseTile();
-  int64_t rowBlocksOf(int64_t rows) const {
-    return (rows + tileRows - 1) / tileRows;
+  void chooseSizes();
+  /// Items of rows above the diagonal, for each column block before one.
+  int64_t unitsLeftOut() const {
+    return isSymmetric ? kSymmetricColumns / kItemRows : 0;
   }
-  /// Row and column block of an item.
-  std::pair<Val, Val> blocksOf(Val item);
-  void emitItem(Val item, Val packedColumn);
+  void emitItems();
+  /// Rows [row0, row0 + rows) of a column block.
+  void emitRun(Val row0, Val rows, Val column0, Val columns);
   void packB(Val k0, Val k, Val column0, Val columns, TileB to);
   /// Rows and columns [.., end) of the tile whose corner is (row0, column0).
   void emitEpilogue(Val row0, Val column0, Val row, Val rowEnd, Val column,
                     Val columnEnd);
-  /// Rows of a tile on the diagonal for which a panel is not multiplied: it lies
-  /// above the diagonal, and its mirror image is there.
-  Val rowsLeftOut(Val panel) {
-    double unit = static_cast<double>(tile.stripRows());
-    return panel * static_cast<double>(b.columns) / unit * unit;
+  /// First row that is multiplied in the panel with this column of a symmetric
+  /// product. What lies above is above the diagonal, and its mirror image is not.
+  Val firstRow(Val column) {
+    double panel = static_cast<double>(b.columns);
+    double strip = static_cast<double>(tile.stripRows());
+    return column / panel * panel / strip * strip;
   }
   /// What was not multiplied as such, from the tile transposed, through the same
   /// epilogue.
   void emitMirrored(Val row0, Val rows, Val column0, Val columns);
   void emitYields(Val row, Val column, Val value, int64_t lanes);
-  /// C += A B of one block of k, and the epilogue behind the last one.
-  void multiply(const TileB &panels, Val row0, Val rows, Val column0,
-                Val columns, Val k0, Val k, Val isLast);
+  /// C += A B of one block of k and the column block from `column` of the run on, and
+  /// the epilogue behind the last block of k.
+  void multiply(Val row0, Val rows, Val column0, Val column, Val columns, Val k0,
+                Val k, function_ref<LinesAhead(Val, Val)> ahead);
   /// Where an operand lies as what is multiplied, row by row; else empty.
   Val memoryOf(Side side);
   Value factor(Side side) { return side == Left ? op.getA() : op.getB(); }
@@ -89,17 +101,27 @@ private:
   bool isAlongDepth(Side side) {
     return side == Left ? !op.getTransposeA() : op.getTransposeB();
   }
-  /// The rows of the next block of k that are packed from memory, for each
-  /// micro-tile of this block.
-  std::function<LinesAhead(Val, Val)> nextBlock(Val row0, Val column0,
-                                                Val rows, Val columns, Val k0,
-                                                Val k);
-  /// Row of the tile C that holds row r of the item.
+  /// What the micro-tile at a row and in a panel of a column block asks for where A lies
+  /// row by row: its share of the next rows of A and C.
+  LinesAhead nextRows(Val row, Val column0, Val columns, Val panel, Val k0, Val k);
+  /// Tensors in memory from which a computed operand is made, element by element.
+  SmallVector<Val> memoryBehind(Side side);
+  /// The same where A is packed, for micro-tile `turn` of `turns` of a block of k: its
+  /// share of the next block of both operands.
+  LinesAhead nextBlock(Val row0, Val rows, Val column0, Val columns, Val turn,
+                       Val turns, Val next, Val k);
+  /// Where the first result lies, if it does so as numbers of the float type.
+  Val resultMemory();
+  /// Behind the last block of k: the lines that the next epilogue writes.
+  LinesAhead nextResults(Val row, Val column, Val k);
+  /// Row of the tile C that holds row r of the run.
   Val rowOfC(Val r) { return oneBlock ? e.i(0) : r; }
-  int64_t lineElements() const { return 64 / e.floatBytes(); }
   int64_t bufferOf(BlockArgument argument);
-  /// Packed panels of k-block `k0` of the resident B.
-  TileB residentB(Val k0);
+  int64_t firstYield() {
+    return llvm::count_if(def.getBody().front().getArguments(), [](BlockArgument a) {
+      return isa<RankedTensorType>(a.getType());
+    });
+  }
   /// An operand as it is multiplied: numbers, or pairs of them.
   ProductTile::Source operand(Side side);
   /// Reads an operand of the product through the evaluator (prologue).
@@ -118,9 +140,9 @@ private:
   bool isSymmetric = false; ///< A times A^T
   int64_t staticRows = 0, staticDepth = 0, columnCount = 0;
   int64_t numberDepth = 0;  ///< static depth in numbers, where k counts pairs
-  int64_t tileRows = 0, tileColumns = 0, blockDepth = 0;
-  bool residentPanels = false;
-  bool oneBlock = false; ///< of k: C holds one strip at a time
+  int64_t itemRows = 0, blockColumns = 0, runBlocks = 1, blockDepth = 0;
+  bool packsOnce = false; ///< B, for all runs of a column block
+  bool oneBlock = false;  ///< of k, and C holds one micro-tile at a time
   Val rowCount, depthCount;
   TileA a;
   TileB b;
@@ -157,77 +179,104 @@ FailureOr<KernelShape> MatmulKernel::emit() {
              << yielded;
   }
 
-  chooseTile();
+  chooseSizes();
   evaluator.bindArguments(def);
   rowCount = tokenRows ? e.numTokens() : e.i(staticRows);
   depthCount = !tokenDepth ? e.i(staticDepth)
                : pairs     ? e.ceilDiv(e.numTokens(), 2)
                            : e.numTokens();
-  c = tile.allocateC(oneBlock ? tile.microRows() : tileRows, tileColumns);
+  c = tile.allocateC(oneBlock ? tile.microRows() : kRunRows,
+                     runBlocks * blockColumns);
+  b = tile.allocatePanels(blockDepth, blockColumns);
+  b.pairs = pairs;
   if (op.getTransposeA())
-    a = tile.allocateStrips(blockDepth, tileRows);
+    a = tile.allocateStrips(blockDepth, kRunRows, tile.microRowsOf(b));
   else
     a = tile.allocateRows(tile.microRows(), blockDepth);
-  b = tile.allocatePanels(blockDepth, tileColumns);
-  b.pairs = pairs;
-  if (residentPanels) {
-    // The blocks after the first follow it in scratch.
-    int64_t panels = roundUp(tileColumns, b.columns) / b.columns;
-    int64_t blocks = (staticDepth + blockDepth - 1) / blockDepth;
-    e.scratch((blocks - 1) * panels * b.panelStride * e.floatBytes());
-  }
-
   if (isSymmetric)
     mirrorBlock = e.scratch(e.width() * e.width() * e.floatBytes());
-  e.loop(e.begin(), e.end(), 1, {e.i(-1)},
-         [&](Val item, ArrayRef<Val> carried) -> Emitter::Vals {
-           emitItem(item, carried[0]);
-           return {blocksOf(item).second};
-         });
+  emitItems();
   if (evaluator.failed())
     return failure();
 
   KernelShape shape;
-  int64_t columnBlocks = (columnCount + tileColumns - 1) / tileColumns;
-  int64_t rowBlocks = tokenRows ? 1 : rowBlocksOf(staticRows);
-  shape.items.tokensPerItem = tokenRows ? tileRows : 0;
-  shape.items.multiplier = isSymmetric ? rowBlocks * (rowBlocks + 1) / 2
-                                       : rowBlocks * columnBlocks;
+  int64_t columnBlocks = (columnCount + blockColumns - 1) / blockColumns;
+  int64_t units = tokenRows ? 1 : (staticRows + itemRows - 1) / itemRows;
+  shape.items.tokensPerItem = tokenRows ? itemRows : 0;
+  shape.items.multiplier = 0;
+  for (int64_t block = 0; block < columnBlocks; ++block)
+    shape.items.multiplier += units - block * unitsLeftOut();
+  shape.items.wantsRuns = true;
   shape.category = "matmul";
   shape.wholePipeline = true;
   return shape;
 }
 
-void MatmulKernel::chooseTile() {
-  // From large to small: the first with enough items, else the smallest.
-  static constexpr std::array<std::pair<int64_t, int64_t>, 6> kTiles = {
-      {{256, 256}, {128, 256}, {128, 128}, {64, 128}, {64, 64}, {32, 64}}};
+void MatmulKernel::chooseSizes() {
   int64_t rows = tokenRows ? kTypicalTokens : staticRows;
+  int64_t cut = op.getTransposeA() || isSymmetric ? tile.stripRows() : tile.microRows();
+  itemRows = std::min(kItemRows / cut * cut, roundUp(rows, cut));
+  int64_t panel = tile.panelColumns(columnCount), whole = roundUp(columnCount, panel);
   if (isSymmetric) {
-    // Square tiles, so that every tile has its mirror or is its own.
-    int64_t whole = roundUp(staticRows, 4 * e.width());
-    tileRows = tileColumns = std::min<int64_t>(whole, staticRows >= 384 ? 128 : 64);
+    itemRows = kItemRows;
+    blockColumns = std::min(kSymmetricColumns, whole);
+  } else {
+    // Narrower blocks where there would be too few items.
+    int64_t units = (rows + itemRows - 1) / itemRows;
+    blockColumns = kColumns;
+    while (blockColumns > panel && blockColumns > 64 &&
+           (whole + blockColumns - 1) / blockColumns * units < kWantedItems)
+      blockColumns /= 2;
+    blockColumns = std::min(blockColumns, whole);
   }
-  int64_t cut = op.getTransposeA() ? tile.stripRows() : tile.microRows();
-  for (auto [tileR, tileC] : kTiles) {
-    if (isSymmetric)
-      break;
-    tileRows = roundUp(std::min(tileR, rows), cut);
-    tileColumns =
-        std::min(tileC, roundUp(columnCount, tile.panelColumns(columnCount)));
-    int64_t items = ((rows + tileRows - 1) / tileRows) *
-                    ((columnCount + tileColumns - 1) / tileColumns);
-    if (items >= (op.getTransposeA() ? kWantedPackedItems : kWantedItems))
-      break;
-  }
-  // A block of B stays in L2 while the rows of A stream by, a panel of it and
-  // the strip of A that is multiplied by it pass through L1.
-  int64_t most = op.getTransposeA() ? kStripDepth : kRowDepth;
-  blockDepth = tokenDepth ? most : std::min(most, staticDepth);
-  oneBlock = !op.getTransposeA() && !isSymmetric && blockDepth == staticDepth;
-  residentPanels = !tokenDepth && roundUp(staticDepth, blockDepth) *
-                                          tileColumns * e.floatBytes() <=
-                                      kResidentBytes;
+  blockDepth = tokenDepth ? kTokenDepth : std::min(kDepth, staticDepth);
+  packsOnce = blockDepth == staticDepth && !op.getTransposeA();
+  oneBlock = !isSymmetric && blockDepth == staticDepth;
+  if (op.getTransposeA() && !isSymmetric)
+    runBlocks = std::min(kRunBlocks, (columnCount + blockColumns - 1) / blockColumns);
+}
+
+void MatmulKernel::emitItems() {
+  int64_t columnBlocks = (columnCount + blockColumns - 1) / blockColumns;
+  // Without packed rows and sums in scratch a run is as long as it likes.
+  bool isBounded = !oneBlock || op.getTransposeA();
+  int64_t runUnits = isBounded ? kRunRows / itemRows : int64_t(1) << 40;
+  // What is mirrored comes from C, which should be near.
+  if (isSymmetric && packsOnce)
+    runUnits = 2;
+  Val units = e.ceilDiv(rowCount, itemRows);
+  double perBlock = static_cast<double>(blockColumns), perItem = static_cast<double>(itemRows);
+  e.loop(e.i(0), e.i(columnBlocks), 1, {e.i(0), e.begin()},
+         [&](Val block, ArrayRef<Val> carried) -> Emitter::Vals {
+    // Items [start, stop) are of this column block; those before `item` are done.
+    Val start = carried[0], item = carried[1];
+    Val first = block * static_cast<double>(unitsLeftOut());
+    Val stop = start + (units - first), end = e.min(e.end(), stop);
+    SmallVector<Type, 1> types = {item.type()};
+    item = e.ifElse(
+        (item >= start) & (item < end), types,
+        [&]() -> Emitter::Vals {
+          Val isWhole = (item == start) & (end == stop), done = end;
+          Val column0 = block * perBlock, lastUnit = first + (end - start);
+          Val columns = e.i(blockColumns);
+          if (runBlocks > 1) {
+            Val blocks = e.select(isWhole, e.min((e.end() - item) / units, e.i(runBlocks)), e.i(1));
+            columns = columns * blocks;
+            done = e.select(isWhole, item + blocks * units, end);
+          }
+          columns = e.min(e.i(columnCount) - column0, columns);
+          if (packsOnce)
+            packB(e.i(0), depthCount, column0, columns, b);
+          e.loop(first + (item - start), lastUnit, runUnits, [&](Val unit) {
+            Val row0 = unit * perItem;
+            Val unitEnd = e.min(unit + static_cast<double>(runUnits), lastUnit);
+            emitRun(row0, e.min(unitEnd * perItem, rowCount) - row0, column0, columns);
+          });
+          return {done};
+        },
+        [&]() -> Emitter::Vals { return {item}; })[0];
+    return {stop, item};
+  });
 }
 
 ProductTile::Source MatmulKernel::operand(Side side) {
@@ -270,61 +319,46 @@ void MatmulKernel::packB(Val k0, Val k, Val column0, Val columns, TileB to) {
                     tailOf(columnCount), to);
 }
 
-TileB MatmulKernel::residentB(Val k0) {
-  if (!residentPanels)
-    return b;
-  int64_t panels = roundUp(tileColumns, b.columns) / b.columns;
-  return {e.addressF(b.ptr, k0 / blockDepth * (panels * b.panelStride)),
-          b.panelStride, b.columns, b.pairs};
-}
-
-void MatmulKernel::emitItem(Val item, Val packedColumn) {
-  auto [rowBlock, columnBlock] = blocksOf(item);
-  Val row0 = rowBlock * tileRows, column0 = columnBlock * tileColumns;
-  Val rows = e.min(rowCount - row0, e.i(tileRows));
-  Val columns = e.min(e.i(columnCount) - column0, e.i(tileColumns));
-
+void MatmulKernel::emitRun(Val row0, Val rows, Val column0, Val columns) {
   // Without tokens a sum over them is zero, and is stored like any other.
   Val depthEnd = tokenDepth ? e.max(depthCount, e.i(1)) : depthCount;
+  int64_t micro = tile.microRowsOf(b);
   e.loop(e.i(0), depthEnd, blockDepth, [&](Val k0) {
-    Val k = e.min(depthCount - k0, e.i(blockDepth));
-    TileB panels = residentB(k0);
-    if (residentPanels)
-      e.ifThen(columnBlock != packedColumn,
-               [&] { packB(k0, k, column0, columns, panels); });
-    else
-      packB(k0, k, column0, columns, panels);
-    Val isLast = k0 + k >= depthCount;
-    multiply(panels, row0, rows, column0, columns, k0, k, isLast);
+    Val k = e.min(depthCount - k0, e.i(blockDepth)), next = k0 + k;
+    if (op.getTransposeA())
+      tile.packStrips(operand(Left), k0, k, row0, rows, tailOf(staticRows), a);
+    Val strips = e.ceilDiv(rows, micro);
+    Val perStrip = e.i((blockColumns + b.columns - 1) / b.columns);
+    Val turns = e.ceilDiv(columns, blockColumns) * strips * perStrip;
+    e.loop(e.i(0), columns, blockColumns, [&](Val column) {
+      Val count = e.min(columns - column, e.i(blockColumns));
+      if (!packsOnce)
+        packB(k0, k, column0 + column, count, b);
+      auto ahead = [&](Val r, Val p) -> LinesAhead {
+        if (!op.getTransposeA())
+          return nextRows(row0 + r, column0 + column, count, p, k0, k);
+        Val strip = column / static_cast<double>(blockColumns) * strips +
+                    r / static_cast<double>(micro);
+        LinesAhead operands = nextBlock(row0, rows, column0, columns, strip * perStrip + p,
+                                        turns, next, k);
+        LinesAhead results = nextResults(row0 + r, column0 + column + (p + 1.0) * b.columns, k);
+        Val isLast = next >= depthCount;
+        auto pick = [&](Val x, Val y) { return e.select(isLast, x, y); };
+        return {pick(results.at, operands.at), pick(results.row, operands.row),
+                pick(results.steps, operands.steps), pick(results.next, operands.next)};
+      };
+      multiply(row0, rows, column0, column, count, k0, k, ahead);
+    });
   });
   if (isSymmetric)
     emitMirrored(row0, rows, column0, columns);
 }
 
-std::pair<Val, Val> MatmulKernel::blocksOf(Val item) {
-  if (!isSymmetric) {
-    Val rowBlocks = e.ceilDiv(rowCount, tileRows);
-    return {item % rowBlocks, item / rowBlocks};
-  }
-  // Column block j has the row blocks from j on and begins with item `start`.
-  int64_t blocks = rowBlocksOf(staticRows), start = 0;
-  Val column = e.i(0), first = e.i(0);
-  for (int64_t j = 1; j < blocks; ++j) {
-    start += blocks - j + 1;
-    Val reached = item >= start;
-    column = e.select(reached, e.i(j), column);
-    first = e.select(reached, e.i(start), first);
-  }
-  return {column + (item - first), column};
-}
-
 void MatmulKernel::emitMirrored(Val row0, Val rows, Val column0, Val columns) {
   int64_t width = e.width();
-  Val below = row0 != column0;
   e.loop(e.i(0), columns, width, [&](Val column) {
     tile.columnsLoop(rows, tailOf(staticRows), [&](Val r, int64_t lanes) {
-      Val leftOut = rowsLeftOut(r / static_cast<double>(b.columns));
-      e.ifThen(below | (column < leftOut), [&] {
+      e.ifThen(column0 + column < firstRow(row0 + r), [&] {
         SmallVector<Val, 16> v;
         for (int64_t j = 0; j < width; ++j)
           v.push_back(e.loadV(c.ptr, (r + j) * c.stride + column));
@@ -339,97 +373,152 @@ void MatmulKernel::emitMirrored(Val row0, Val rows, Val column0, Val columns) {
   });
 }
 
-void MatmulKernel::multiply(const TileB &panels, Val row0, Val rows,
-                            Val column0, Val columns, Val k0, Val k,
-                            Val isLast) {
+void MatmulKernel::multiply(Val row0, Val rows, Val column0, Val column,
+                            Val columns, Val k0, Val k,
+                            function_ref<LinesAhead(Val, Val)> ahead) {
   int64_t micro = tile.microRowsOf(b), panel = b.columns;
   Accumulation how{.adds = k0 > 0};
-  if (isSymmetric)
-    how.wanted = [&](Val r, Val p) {
-      return (row0 != column0) | (r >= rowsLeftOut(p));
-    };
-  auto after = [&](Val r, Val p) {
-    e.ifThen(isLast, [&] {
-      emitEpilogue(row0, column0, r, e.min(r + micro, rows), p * panel,
-                   e.min(p * panel + panel, columns));
-    });
-  };
-  if (op.getTransposeA()) {
-    tile.packStrips(operand(Left), k0, k, row0, rows, tailOf(staticRows),
-                    a);
-    how.ahead = nextBlock(row0, column0, rows, columns, k0, k);
-    tile.multiply(a, panels, c, rows, columns, k, how, after);
-    return;
-  }
-  // Strip by strip. One that does not lie in memory as it is wanted, or is the
-  // last of the matrix and shorter than a micro-kernel, is packed.
-  Val inPlace = memoryOf(Left), panelCount = e.ceilDiv(columns, panel);
+  Val isLast = k0 + k >= depthCount, panels = e.ceilDiv(columns, panel);
+  bool isPacked = op.getTransposeA();
+  Val inPlace = isPacked ? Val() : memoryOf(Left);
   e.loop(e.i(0), rows, micro, [&](Val r) {
     Val first = row0 + r, left = a.ptr, stride = e.i(a.row);
     auto pack = [&] {
       tile.packRows(operand(Left), first, e.min(rowCount - first, e.i(micro)),
                     k0, k, tailOf(staticDepth), a, micro);
     };
-    LinesAhead ahead;
-    if (inPlace) {
-      Val isWhole = first + micro <= rowCount, depth = e.i(staticDepth);
-      Val lies = e.addressF(inPlace, first * staticDepth + k0);
+    if (isPacked) {
+      left = e.addressF(left, r / static_cast<double>(micro) * a.stripStride);
+    } else if (inPlace) {
+      // The last rows of the matrix, fewer than a micro-kernel reads, are packed.
+      Val isWhole = first + micro <= rowCount;
       e.ifThen(first + micro > rowCount, pack);
-      left = e.select(isWhole, lies, left);
-      stride = e.select(isWhole, depth, stride);
-      ahead = {e.addressF(lies, depth * static_cast<double>(micro)), depth, {}};
+      left = e.select(isWhole, e.addressF(inPlace, first * staticDepth + k0), left);
+      stride = e.select(isWhole, e.i(staticDepth), stride);
     } else {
       pack();
     }
-    e.loop(e.i(0), panelCount, 1, [&](Val p) {
-      LinesAhead now;
-      if (ahead.at)
-        now = tile.shareOfRows(ahead.at, ahead.row, k, p, panelCount);
-      TileC to{e.addressF(c.ptr, rowOfC(r) * c.stride + p * panel), c.stride};
+    e.loop(e.i(0), panels, 1, [&](Val p) {
+      Val at = column + p * panel;
+      TileC to{e.addressF(c.ptr, rowOfC(r) * c.stride + at), c.stride};
       auto one = [&] {
-        tile.multiplyMicro(left, stride, e.i(1), panels, p, to, k, how, now);
-        after(r, p);
+        tile.multiplyMicro(left, stride, e.i(a.step), b, p, to, k, how, ahead(r, p));
+        e.ifThen(isLast, [&] {
+          emitEpilogue(row0, column0, r, e.min(r + micro, rows), at,
+                       e.min(at + panel, column + columns));
+        });
       };
-      if (how.wanted)
-        e.ifThen(how.wanted(r, p), one);
+      if (isSymmetric)
+        e.ifThen(first >= firstRow(column0 + at), one);
       else
         one();
     });
   });
 }
 
-std::function<LinesAhead(Val, Val)>
-MatmulKernel::nextBlock(Val row0, Val column0, Val rows, Val columns, Val k0,
-                        Val k) {
-  Val left = memoryOf(Left);
-  Val right = op.getTransposeB() ? Val() : memoryOf(Right);
-  if (!left && !right)
-    return nullptr;
-  int64_t micro = tile.microRowsOf(b);
-  // A strip asks for as many rows of the next block of k as it has itself, each
-  // panel for its share of their columns. Where there are strips enough the first
-  // ones ask for rows of B and the others for rows of A, else the first panels
-  // and the others do.
-  bool byStrip = tileRows >= 2 * blockDepth;
-  // Behind the last block comes the first one of a tile that shares B.
-  Val next = e.select(k0 + k < depthCount, k0 + k, e.i(0));
-  return [=, this](Val r, Val p) -> LinesAhead {
-    Val strip = r / static_cast<double>(micro), panels = e.ceilDiv(columns, b.columns);
-    Val firstHalf = e.ceilDiv(panels, 2), groups = e.ceilDiv(k, micro);
-    Val isRight = byStrip ? strip < groups : p < firstHalf;
-    if (!left || !right)
-      isRight = e.constant(e.builder().getI1Type(), bool(right));
-    bool both = left && right;
-    auto pick = [&](Val ofRight, Val ofLeft) { return e.select(isRight, ofRight, ofLeft); };
-    Val share = both && !byStrip ? pick(p, p - firstHalf) : p;
-    Val shares = both && !byStrip ? pick(firstHalf, panels - firstHalf) : panels;
-    Val group = both && byStrip ? pick(strip, strip - groups) : strip;
-    Val extent = pick(columns, rows), line = pick(e.i(columnCount), e.i(staticRows));
-    Val at = (next + group * static_cast<double>(micro)) * line +
-             pick(column0, row0) + share * (extent / shares);
-    return {e.addressF(pick(right ? right : left, left ? left : right), at), line,
-            e.max(e.i(1), k * shares * static_cast<double>(lineElements()) / extent)};
+LinesAhead MatmulKernel::nextRows(Val row, Val column0, Val columns, Val panel, Val k0,
+                                  Val k) {
+  // Panels take turns at the tensors behind A and, in the last block of k, at the
+  // rows of C.
+  SmallVector<Val> tensors = memoryBehind(Left);
+  Val next = row + tile.microRowsOf(b), panels = e.ceilDiv(columns, b.columns);
+  Val lies = resultMemory(), isLast = k0 + k >= depthCount;
+  if (tensors.empty() && !lies)
+    return {};
+  Val parts = e.i(tensors.size());
+  if (lies)
+    parts = e.max(e.i(1), e.select(isLast, parts + 1.0, parts));
+  Val part = panel % parts, turn = panel / parts;
+  Val turns = (panels + parts - 1.0) / parts;
+  LinesAhead found;
+  auto offer = [&](int64_t index, Val wanted, Val at, int64_t row, Val count) {
+    Val share = count * turn / turns;
+    LinesAhead one = tile.shareOfRows(e.addressF(at, share), e.i(row), count, e.i(0), turns);
+    one.steps = e.max(e.i(1), one.steps * k / e.max(count, e.i(1)));
+    if (!found.at) {
+      found = one;
+      return;
+    }
+    Val isThis = (part == index) & wanted;
+    found = {e.select(isThis, one.at, found.at), e.select(isThis, one.row, found.row),
+             e.select(isThis, one.steps, found.steps), one.next};
   };
+  Val always = e.constant(e.builder().getI1Type(), 1);
+  for (auto [index, tensor] : llvm::enumerate(tensors))
+    offer(index, always, e.addressF(tensor, next * staticDepth + k0), staticDepth, k);
+  if (lies)
+    offer(tensors.size(), isLast, e.addressF(lies, next * columnCount + column0),
+          columnCount, columns);
+  return found;
+}
+
+Val MatmulKernel::resultMemory() {
+  auto yield = cast<YieldOp>(def.getBody().front().getTerminator());
+  bool isFloat = getElementTypeOrSelf(yield.getValues()[0].getType()) == e.floatType();
+  return isFloat ? e.buffer(firstYield()) : Val();
+}
+
+SmallVector<Val> MatmulKernel::memoryBehind(Side side) {
+  SmallVector<Val> found;
+  SmallVector<Value> open = {factor(side)};
+  auto wanted = cast<RankedTensorType>(factor(side).getType());
+  for (size_t at = 0; at < open.size(); ++at) {
+    Value value = throughReshapes(open[at]);
+    auto type = cast<RankedTensorType>(value.getType());
+    if (elementsPerToken(type) != elementsPerToken(wanted))
+      continue;
+    if (auto argument = dyn_cast<BlockArgument>(value)) {
+      if (type.getElementType() == e.floatType())
+        found.push_back(e.buffer(bufferOf(argument)));
+    } else {
+      for (Value operand : value.getDefiningOp()->getOperands())
+        if (isa<RankedTensorType>(operand.getType()) && !llvm::is_contained(open, operand))
+          open.push_back(operand);
+    }
+  }
+  return found;
+}
+
+LinesAhead MatmulKernel::nextBlock(Val row0, Val rows, Val column0, Val columns,
+                                   Val turn, Val turns, Val next, Val k) {
+  // Of every tensor in turn some columns, as many lines as a micro-kernel has rows.
+  int64_t line = kLineBytes / e.floatBytes(), width = tile.microRowsOf(b) * line;
+  struct Part {
+    Val memory, extent, first, groups;
+  };
+  SmallVector<Part> parts;
+  Val groups = e.i(0);
+  for (Side side : {Left, Right}) {
+    bool isLeft = side == Left;
+    if (!isLeft && op.getTransposeB())
+      continue;
+    for (Val memory : memoryBehind(side)) {
+      Val count = e.ceilDiv(isLeft ? rows : columns, width);
+      parts.push_back({memory, e.i(isLeft ? staticRows : columnCount),
+                       isLeft ? row0 : column0, count});
+      groups = groups + count;
+    }
+  }
+  Val perGroup = e.max(e.i(1), turns / e.max(groups, e.i(1)));
+  Val group = turn / perGroup, share = (k + perGroup - 1.0) / perGroup;
+  Val step = next + turn % perGroup * share, at = a.ptr, extent = e.i(0);
+  for (const Part &part : parts) {
+    Val isThis = (group >= 0) & (group < part.groups);
+    Val here = e.addressF(part.memory, step * part.extent + part.first +
+                                           group * static_cast<double>(width));
+    at = e.select(isThis, here, at);
+    extent = e.select(isThis, part.extent, extent);
+    group = group - part.groups;
+  }
+  return {at, e.i(line), e.max(e.i(1), k / e.max(share, e.i(1))), extent};
+}
+
+LinesAhead MatmulKernel::nextResults(Val row, Val column, Val k) {
+  int64_t line = kLineBytes / e.floatBytes();
+  Val lines = e.i(std::max<int64_t>(1, b.columns / line)), at = a.ptr;
+  if (Val lies = resultMemory())
+    at = e.addressF(lies, row * columnCount + column);
+  return {at, e.i(columnCount), e.max(e.i(1), k / lines), e.i(line)};
 }
 
 Val MatmulKernel::memoryOf(Side side) {
@@ -466,9 +555,6 @@ void MatmulKernel::emitEpilogue(Val row0, Val column0, Val row, Val rowEnd,
 
 void MatmulKernel::emitYields(Val row, Val column, Val value, int64_t lanes) {
   auto yield = cast<YieldOp>(def.getBody().front().getTerminator());
-  int64_t firstYield = 0;
-  for (BlockArgument argument : def.getBody().front().getArguments())
-    firstYield += isa<RankedTensorType>(argument.getType());
 
   // What a yield stores: under reshapes of whole rows, the matrix itself.
   auto storedValue = [&](Value yielded) {
@@ -508,7 +594,7 @@ void MatmulKernel::emitYields(Val row, Val column, Val value, int64_t lanes) {
         continue;
       Coords at = coordinates(type, flat, inLanes);
       Val v = evaluator.evaluate(result, at, inLanes ? lanes : 1);
-      evaluator.storeYield(v, type, e.buffer(firstYield + k), at,
+      evaluator.storeYield(v, type, e.buffer(firstYield() + k), at,
                            def.getModes()[k]);
     }
   };

@@ -11,13 +11,13 @@ namespace {
 constexpr const char *kPrefix = "pg_micro_", *kScales = "_scaled";
 constexpr const char *kPairs = "pairs_", *kDouble = "f64_", *kSingle = "f32_";
 enum Argument {
-  A, Row, Step, B, C, Stride, K, Adds, Scale, Ahead, AheadRow, AheadSteps
+  A, Row, Step, B, C, Stride, K, Adds, Scale, Ahead, AheadRow, AheadSteps, AheadNext
 };
 
 SmallVector<Type> argumentTypes(MLIRContext *context) {
   Type ptr = LLVM::LLVMPointerType::get(context);
   Type i64 = IntegerType::get(context, 64), i1 = IntegerType::get(context, 1);
-  return {ptr, i64, i64, ptr, ptr, i64, i64, i1, ptr, ptr, i64, i64};
+  return {ptr, i64, i64, ptr, ptr, i64, i64, i1, ptr, ptr, i64, i64, i64};
 }
 
 class MicroKernelBody {
@@ -43,7 +43,7 @@ public:
         [&](Val first, ArrayRef<Val> at) -> Emitter::Vals {
           for (Val row : aheadRow)
             e.prefetch(e.addressF(at[2], row), Emitter::Near::L2);
-          Val ahead = e.addressF(at[2], e.i(kLineBytes / e.floatBytes()));
+          Val ahead = e.addressF(at[2], e.argument(AheadNext));
           Emitter::Vals inner(at);
           inner.erase(inner.begin() + 2);
           Val count = e.min(k - first, chunk), pairs = count / 2.0 * 2.0;
@@ -142,11 +142,11 @@ void callMicroKernel(Emitter &e, const MicroKernel &kernel,
   // Without lines to ask for, those that are read anyway.
   LinesAhead ahead = tile.ahead;
   if (!ahead.at)
-    ahead = {tile.a, tile.row, tile.k};
+    ahead = {tile.a, tile.row, tile.k, e.i(0)};
   e.call(kernel.symbol(e), {tile.a, tile.row, tile.step, tile.b, tile.c,
                             tile.stride, tile.k, tile.adds,
                             tile.scale ? tile.scale : tile.c, ahead.at,
-                            ahead.row, ahead.steps});
+                            ahead.row, ahead.steps, ahead.next});
 }
 
 bool defineMicroKernel(ModuleOp module, StringRef symbol,

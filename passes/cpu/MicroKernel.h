@@ -23,13 +23,14 @@ struct MicroKernel {
 };
 
 /// Lines of memory that later calls read, asked for while one multiplies: every
-/// `steps` steps the next line of as many rows as the micro-kernel has. They come
+/// `steps` steps as many as the micro-kernel has rows. They come
 /// from a cache so far away that a loop alone would wait for them; asked for all
 /// at once they would take the buffers that the panels need.
 struct LinesAhead {
   Val at;    ///< null: none. Need not be memory of the program
-  Val row;   ///< elements from one row to the next
+  Val row;   ///< elements from one of them to the other
   Val steps; ///< at least 1
+  Val next;  ///< elements from those to the next ones
 };
 
 /// What one call works on. Strides in elements.

@@ -30,9 +30,9 @@ TileA ProductTile::allocateRows(int64_t rows, int64_t k) {
           stride, 1};
 }
 
-TileA ProductTile::allocateStrips(int64_t k, int64_t rows) {
+TileA ProductTile::allocateStrips(int64_t k, int64_t rows, int64_t strip) {
   // A vector is written at every step of k; the last one reaches further.
-  int64_t strip = microRows(), stride = k * strip + e.width();
+  int64_t stride = k * strip + e.width();
   int64_t strips = roundUp(rows, strip) / strip;
   line = e.scratch((roundUp(rows, e.width()) + 2 * e.width()) * e.floatBytes());
   return {e.scratch(strips * stride * e.floatBytes()), 1, strip, strip, stride};
@@ -141,32 +141,42 @@ void ProductTile::packRows(const Source &source, Val row0, Val rows, Val k0,
 
 void ProductTile::packStrips(const Source &source, Val k0, Val k, Val row0,
                              Val rows, int64_t tail, TileA to) {
-  // Whole vectors are written: what they hold past a strip's rows belongs to
-  // the next step, which comes later. stripRows() rows are some vectors of the
-  // source and some strips, cut from them in registers; the rest of the rows
-  // goes through a line in scratch.
+  // stripRows() rows are some vectors of the source and some strips, cut from them
+  // in registers: as many steps at a time as fill whole vectors of a strip, then
+  // step by step. Then whole vectors are written too: what they hold past a strip's
+  // rows belongs to the next step, which comes later. The rest of the rows goes
+  // through a line in scratch.
   int64_t width = e.width(), unit = stripRows();
+  int64_t together = width / std::gcd(width, to.strip);
   Val whole = rows / unit * unit;
   Val filled = e.ceilDiv(rows - whole, width) * width;
   e.loop(filled, filled + 2.0 * width, width,
          [&](Val c) { e.store(e.vec(0), line, c); });
-  e.loop(e.i(0), k, 1, [&](Val step) {
-    e.loop(e.i(0), whole, unit, [&](Val row) {
-      SmallVector<Val> v;
+  auto packUnit = [&](Val step, Val row, int64_t count) {
+    SmallVector<SmallVector<Val, 4>, 4> v(count);
+    for (int64_t s = 0; s < count; ++s)
       for (int64_t c = 0; c < unit; c += width)
-        v.push_back(source(k0 + step, row0 + row + c, width));
-      v.push_back(e.vec(0));
-      for (int64_t s = 0; s < unit / to.strip; ++s)
-        for (int64_t r = 0; r < to.strip; r += width) {
-          int64_t first = s * to.strip + r;
-          SmallVector<int64_t> lanes;
-          for (int64_t lane = 0; lane < width; ++lane)
-            lanes.push_back(first % width + lane);
-          Val piece = e.shuffle(v[first / width], v[first / width + 1], lanes);
-          e.store(piece, to.ptr,
-                  (row / to.strip + s) * to.stripStride + step * to.step + r);
+        v[s].push_back(source(k0 + step + s, row0 + row + c, width));
+    for (int64_t s = 0; s < unit / to.strip; ++s)
+      for (int64_t first = 0; first < count * to.strip; first += width) {
+        SmallVector<std::pair<Val, int64_t>> lanes;
+        for (int64_t at = first; at < first + width; ++at) {
+          int64_t column = s * to.strip + at % to.strip;
+          if (at < count * to.strip)
+            lanes.push_back({v[at / to.strip][column / width], column % width});
         }
-    });
+        e.store(collect(lanes), to.ptr,
+                (row / to.strip + s) * to.stripStride + step * to.step + first);
+      }
+  };
+  Val groups = k / static_cast<double>(together) * static_cast<double>(together);
+  e.loop(e.i(0), groups, together, [&](Val step) {
+    e.loop(e.i(0), whole, unit, [&](Val row) { packUnit(step, row, together); });
+  });
+  e.loop(groups, k, 1, [&](Val step) {
+    e.loop(e.i(0), whole, unit, [&](Val row) { packUnit(step, row, 1); });
+  });
+  e.loop(e.i(0), k, 1, [&](Val step) {
     e.ifThen(whole < rows, [&] {
       columnsLoop(rows - whole, tail, [&](Val c, int64_t lanes) {
         e.store(widen(source(k0 + step, row0 + whole + c, lanes)), line, c);
@@ -205,6 +215,27 @@ void ProductTile::packPanels(const Source &source, Val k0, Val k, Val column0,
              [&](Val c) { e.store(e.vec(0), start, row * panel + c); });
     });
   });
+}
+
+Val ProductTile::collect(SmallVector<std::pair<Val, int64_t>> lanes) {
+  lanes.resize(e.width(), lanes.back());
+  SmallVector<Value> sources;
+  for (auto [vector, lane] : lanes)
+    if (!llvm::is_contained(sources, vector.get()))
+      sources.push_back(vector.get());
+  // The first two sources together, then what comes from each of the others.
+  Val result = e.wrap(sources[0]);
+  for (size_t k = 1; k < std::max<size_t>(sources.size(), 2); ++k) {
+    Value next = sources[std::min(k, sources.size() - 1)];
+    SmallVector<int64_t> mask;
+    for (auto [at, from] : llvm::enumerate(lanes)) {
+      auto [vector, lane] = from;
+      bool isNext = vector.get() == next && sources.size() > 1;
+      mask.push_back(isNext ? e.width() + lane : k == 1 ? lane : int64_t(at));
+    }
+    result = e.shuffle(result, e.wrap(next), mask);
+  }
+  return result;
 }
 
 SmallVector<Val, 16> ProductTile::transposeBlock(SmallVector<Val, 16> v) {
@@ -289,8 +320,9 @@ void ProductTile::multiply(TileA a, TileB b, TileC c, Val rows, Val columns,
 LinesAhead ProductTile::shareOfRows(Val at, Val row, Val k, Val panel,
                                     Val panels) {
   constexpr int64_t kLineBytes = 64;
-  return {e.addressF(at, panel * (k / panels)), row,
-          panels * static_cast<double>(kLineBytes / e.floatBytes())};
+  int64_t line = kLineBytes / e.floatBytes();
+  return {e.addressF(at, panel * (k / panels)), row, panels * static_cast<double>(line),
+          e.i(line)};
 }
 
 void ProductTile::multiplyMicro(Val a, Val row, Val step, const TileB &b,

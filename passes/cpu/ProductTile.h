@@ -83,8 +83,9 @@ public:
 
   TileA allocateRows(int64_t rows, int64_t k);
   TileB allocatePanels(int64_t k, int64_t columns);
-  /// A for a matrix that lies as [k][rows]: strips of microRows rows.
-  TileA allocateStrips(int64_t k, int64_t rows);
+  /// A for a matrix that lies as [k][rows]: strips of so many rows, those of a
+  /// micro-kernel or of microRows().
+  TileA allocateStrips(int64_t k, int64_t rows, int64_t strip);
   TileC allocateC(int64_t rows, int64_t columns);
 
   /// `lanes` consecutive elements at (row, column ..) of a row-major matrix.
@@ -142,6 +143,8 @@ public:
     return accumulators / (b.columns / e.width());
   }
 
+  /// A vector of these lanes of vectors; the last one repeats.
+  Val collect(llvm::SmallVector<std::pair<Val, int64_t>> lanes);
   /// Vectors v of a width x width block, transposed.
   llvm::SmallVector<Val, 16> transposeBlock(llvm::SmallVector<Val, 16> v);
   /// body(column, lanes) over [0, columns) in native vectors and the tail.

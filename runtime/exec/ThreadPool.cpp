@@ -11,8 +11,11 @@ namespace {
 /// About 20 to 50 microseconds: longer than the gap between two launches,
 /// shorter than a scheduling slice.
 constexpr int kSpins = 2000;
-/// Chunks per thread: enough that an uneven one does not leave others idle.
+/// Equal chunks per thread, up to twice as many: enough that an uneven one does not leave others idle.
 constexpr int64_t kChunksPerThread = 8;
+
+/// Items per thread below which runs do not shrink.
+constexpr int64_t kFewItems = 16;
 
 void relax() {
 #if defined(__x86_64__)
@@ -37,7 +40,7 @@ std::vector<int> allowedCpus() {
 
 int availableCpus() { return std::max<int>(1, int(allowedCpus().size())); }
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : chunkBegin(size_t(2 * kChunksPerThread * threads + 1)) {
   std::vector<int> cpus = allowedCpus();
   // Spinning with more threads than CPUs only takes time from the others.
   spins = threads <= int(cpus.size()) ? kSpins : 0;
@@ -70,13 +73,13 @@ void ThreadPool::drain(uint32_t job, int thread) {
     // happened before and the exchange below fails.
     WorkFn run = work.load(std::memory_order_acquire);
     void *argument = context.load(std::memory_order_acquire);
-    int64_t total = count.load(std::memory_order_acquire);
-    int64_t items = chunkItems.load(std::memory_order_acquire);
     if (index >= chunks.load(std::memory_order_acquire))
       return;
+    int64_t begin = chunkBegin[size_t(index)].load(std::memory_order_acquire);
+    int64_t end = chunkBegin[size_t(index) + 1].load(std::memory_order_acquire);
     if (!next.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel, std::memory_order_acquire))
       continue;
-    run(argument, index * items, std::min(total, (index + 1) * items), thread);
+    run(argument, begin, end, thread);
     chunksDone.fetch_add(1, std::memory_order_release);
     seen = next.load(std::memory_order_acquire);
   }
@@ -103,7 +106,25 @@ void ThreadPool::workerLoop(int thread) {
   }
 }
 
-void ThreadPool::parallelFor(int64_t total, int64_t grain, WorkFn run, void *argument) {
+int64_t ThreadPool::cutWork(int64_t total, int64_t grain, Cut cut) {
+  int64_t grains = (total + grain - 1) / grain, done = 0, index = 0;
+  int64_t even = std::max<int64_t>(1, grains / (kChunksPerThread * size()));
+  auto most = int64_t(chunkBegin.size()) - 1;
+  // Few items are dealt out at once: one left over would cost too much alone.
+  if (cut == Cut::Runs && grains < kFewItems * size())
+    cut = Cut::Even, even = (grains + size() - 1) / size();
+  for (; done < grains; ++index) {
+    chunkBegin[size_t(index)].store(done * grain, std::memory_order_release);
+    // The last piece that fits the table takes what is left.
+    int64_t share = cut == Cut::Even ? even : (grains - done + size() - 1) / size();
+    done += index + 1 == most ? grains - done : std::min(share, grains - done);
+  }
+  chunkBegin[size_t(index)].store(total, std::memory_order_release);
+  chunks.store(index, std::memory_order_release);
+  return index;
+}
+
+void ThreadPool::parallelFor(int64_t total, int64_t grain, Cut cut, WorkFn run, void *argument) {
   if (total <= 0)
     return;
   grain = std::max<int64_t>(grain, 1);
@@ -111,18 +132,13 @@ void ThreadPool::parallelFor(int64_t total, int64_t grain, WorkFn run, void *arg
     run(argument, 0, total, 0);
     return;
   }
-  int64_t grains = (total + grain - 1) / grain;
-  int64_t items = std::max<int64_t>(1, grains / (size() * kChunksPerThread)) * grain;
-  int64_t numChunks = (total + items - 1) / items;
 
   uint32_t job = generation.load(std::memory_order_relaxed) + 1;
   // Closing the counter first keeps late workers out while the job is written.
   next.store(uint64_t(job) << 32 | 0xffffffffu, std::memory_order_seq_cst);
   work.store(run, std::memory_order_release);
   context.store(argument, std::memory_order_release);
-  count.store(total, std::memory_order_release);
-  chunkItems.store(items, std::memory_order_release);
-  chunks.store(numChunks, std::memory_order_release);
+  int64_t numChunks = cutWork(total, grain, cut);
   chunksDone.store(0, std::memory_order_relaxed);
   next.store(uint64_t(job) << 32, std::memory_order_release);
   generation.store(job, std::memory_order_seq_cst);

@@ -24,13 +24,20 @@ public:
 
   int size() const { return int(workers.size()) + 1; }
 
+  /// How work is cut: into many equal pieces, or into pieces that begin with a
+  /// thread's whole share and shrink with what is left.
+  enum class Cut { Even, Runs };
+
   /// Runs [0, count) cut at multiples of `grain`; returns when all is done.
   /// One caller at a time; must not be called from inside `work`.
-  void parallelFor(int64_t count, int64_t grain, WorkFn work, void *context);
+  void parallelFor(int64_t count, int64_t grain, Cut cut, WorkFn work, void *context);
 
   template <typename F> void parallelFor(int64_t count, int64_t grain, F &&body) {
+    parallelFor(count, grain, Cut::Even, body);
+  }
+  template <typename F> void parallelFor(int64_t count, int64_t grain, Cut cut, F &&body) {
     parallelFor(
-        count, grain,
+        count, grain, cut,
         [](void *context, int64_t begin, int64_t end, int thread) {
           (*static_cast<std::remove_reference_t<F> *>(context))(begin, end, thread);
         },
@@ -41,6 +48,8 @@ private:
   /// Draws chunks of job `generation` until none is left or it is over.
   void drain(uint32_t generation, int thread);
   void workerLoop(int thread);
+  /// Writes the pieces of a job; returns how many.
+  int64_t cutWork(int64_t total, int64_t grain, Cut cut);
 
   // The work counter: job number in the high half, next chunk in the low half.
   // A worker that wakes late fails its exchange and looks again.
@@ -52,7 +61,8 @@ private:
   // The running job; written before `next` is published with its number.
   std::atomic<WorkFn> work{nullptr};
   std::atomic<void *> context{nullptr};
-  std::atomic<int64_t> count{0}, chunkItems{1}, chunks{0};
+  std::atomic<int64_t> chunks{0};
+  std::vector<std::atomic<int64_t>> chunkBegin; ///< and the end of the last one
   int spins;
   std::vector<std::thread> workers;
 };

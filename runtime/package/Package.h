@@ -30,7 +30,7 @@ namespace pg::rt {
 
 /// Bumped on every change of layout or kernel ABI; another version is answered
 /// by "recompile" (exit 5).
-inline constexpr uint32_t kPackageVersion = 4;
+inline constexpr uint32_t kPackageVersion = 5;
 
 /// Keys an attending token is taken to have where no batch is known: the mean of rows of 1,024.
 inline constexpr int64_t kTypicalKeys = 512;
@@ -90,6 +90,7 @@ struct WorkItems {
   int64_t tokensPerItem = 0;
   int64_t multiplier = 1;
   int64_t grain = 1;
+  bool wantsRuns = false; ///< long pieces first: an item costs less beside its neighbours
 
   int64_t count(int64_t tokens) const {
     // No sum that could overflow: tokensPerItem is any positive number.

@@ -224,6 +224,7 @@ Json toJson(const Launch &launch) {
           {"tokens_per_item", launch.items.tokensPerItem},
           {"multiplier", launch.items.multiplier},
           {"grain", launch.items.grain},
+          {"wants_runs", launch.items.wantsRuns},
           {"writes", std::move(writes)},
           {"location", launch.location}};
 }
@@ -241,6 +242,7 @@ Launch readLaunch(JsonFields &fields) {
   launch.items.tokensPerItem = fields.integer("tokens_per_item", 0, kMaxInt);
   launch.items.multiplier = fields.integer("multiplier", 0, kMaxInt);
   launch.items.grain = fields.integer("grain", 1, kMaxInt);
+  launch.items.wantsRuns = fields.boolean("wants_runs");
   for (const Json &value : fields.array("writes"))
     launch.writes.push_back(readWritten(value, fields));
   launch.location = fields.string("location");

@@ -152,7 +152,7 @@ void CpuDevice::launch(size_t index, size_t i, const Batch *batch, const std::at
   int64_t count = launch.items.count(batch ? batch->numTokens : 0), grain = std::max<int64_t>(launch.items.grain, 1);
   call.piece = std::max<int64_t>(1, count / (grain * kAbortPieces)) * grain;
   threads.parallelFor(
-      count, launch.items.grain,
+      count, launch.items.grain, launch.items.wantsRuns ? ThreadPool::Cut::Runs : ThreadPool::Cut::Even,
       [](void *context, int64_t begin, int64_t end, int thread) {
         auto &c = *static_cast<Call *>(context);
         char *own = c.scratch + c.stride * uint64_t(thread);

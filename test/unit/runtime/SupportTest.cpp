@@ -99,13 +99,14 @@ TEST(ThreadPool, EveryItemOnceForAllShapes) {
       for (int64_t grain : {1, 3, 64}) {
         ThreadPool pool(threads);
         std::vector<std::atomic<int>> seen(size_t(count) + 1);
+        auto work = [&](int64_t begin, int64_t end, int thread) {
+          ASSERT_EQ(begin % grain, 0);
+          ASSERT_LT(thread, threads);
+          for (int64_t i = begin; i < end; ++i)
+            ++seen[size_t(i)];
+        };
         for (int repeat = 0; repeat < 20; ++repeat)
-          pool.parallelFor(count, grain, [&](int64_t begin, int64_t end, int thread) {
-            ASSERT_EQ(begin % grain, 0);
-            ASSERT_LT(thread, threads);
-            for (int64_t i = begin; i < end; ++i)
-              ++seen[size_t(i)];
-          });
+          pool.parallelFor(count, grain, repeat % 2 ? ThreadPool::Cut::Runs : ThreadPool::Cut::Even, work);
         for (int64_t i = 0; i < count; ++i)
           ASSERT_EQ(seen[size_t(i)], 20) << threads << " " << count << " " << grain;
       }
