@@ -1,6 +1,8 @@
 //===- AttentionStrips.cpp - emission of the strips of attention ------------===//
 #include "passes/cpu/AttentionStrips.h"
 
+#include "passes/cpu/Strip.h"
+
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -33,77 +35,6 @@ SmallVector<Type> argumentTypes(MLIRContext *context, StringRef kinds) {
 constexpr const char *kScoreTypes = "pipipipppppiiipi";
 constexpr const char *kProductTypes = "piippiip";
 
-constexpr int64_t kLineBytes = 64;
-
-/// Multiply-adds of a strip. Rows of A are pointers that LLVM does not know to be
-/// related, with one running index for six of them: sums of addresses in the loop
-/// would take the place of multiply-adds.
-class Strip {
-public:
-  /// `isTransposed`: each step may be another line of A, which is asked for.
-  Strip(Emitter &e, int64_t rows, int64_t vectors, Val a, Val row, Val step,
-        bool isTransposed)
-      : e(e), rows(rows), vectors(vectors), isTransposed(isTransposed), step(step) {
-    for (int64_t i = 0; i < std::min(rows, kRowsOfIndex); ++i)
-      aRow.push_back(e.opaque(e.addressF(a, row * static_cast<double>(i))));
-    later = row * static_cast<double>(kRowsOfIndex);
-    aheadA = step * static_cast<double>(kStepsAhead);
-  }
-
-  int64_t size() const { return rows * vectors; }
-  /// `count` steps one after the other: index into A, place in B, the sums.
-  Emitter::Vals steps(ArrayRef<Val> now, int64_t count) {
-    int64_t width = e.width();
-    Emitter::Vals next(now);
-    for (int64_t s = 0; s < count; ++s) {
-      auto at = [&](int64_t row, int64_t v) {
-        return e.i((row * vectors + v) * width);
-      };
-      SmallVector<Val> b;
-      for (int64_t v = 0; v < vectors; ++v) {
-        b.push_back(e.loadV(now[1], at(s, v)));
-        if (v * width * e.floatBytes() % kLineBytes == 0)
-          e.prefetch(e.addressF(now[1], at(s + kStepsAhead, v)),
-                     Emitter::Near::L1);
-      }
-      if (isTransposed)
-        e.prefetch(e.addressF(aRow[0], next[0] + aheadA), Emitter::Near::L1);
-      Val second = rows > kRowsOfIndex ? e.opaque(next[0] + later) : Val();
-      for (int64_t i = 0; i < rows; ++i) {
-        Val index = i < kRowsOfIndex ? next[0] : second;
-        Val factor = e.broadcast(e.loadF(aRow[i % kRowsOfIndex], index));
-        for (int64_t v = 0; v < vectors; ++v) {
-          Val &sum = next[2 + i * vectors + v];
-          sum = e.fma(factor, b[v], sum);
-        }
-      }
-      next[0] = e.opaque(next[0] + step);
-    }
-    next[1] = e.addressF(now[1], e.i(count * vectors * width));
-    return next;
-  }
-  /// Some steps, `unroll` at a time.
-  Emitter::Vals run(Val count, int64_t unroll, Emitter::Vals now) {
-    Val u = e.i(unroll), whole = count / u * u;
-    now = e.loop(e.i(0), whole, unroll, now,
-                 [&](Val, ArrayRef<Val> at) { return steps(at, unroll); });
-    return e.loop(whole, count, 1, now,
-                  [&](Val, ArrayRef<Val> at) { return steps(at, 1); });
-  }
-
-private:
-  static constexpr int64_t kRowsOfIndex = 6;
-  /// How far ahead a panel is asked for when it comes from L2.
-  static constexpr int64_t kStepsAhead = 8;
-
-  Emitter &e;
-  int64_t rows, vectors;
-  bool isTransposed;
-  Val aheadA;
-  Val step, later; ///< `later`: from a row to the one kRowsOfIndex further
-  SmallVector<Val> aRow;
-};
-
 class ScoreStripsBody {
 public:
   ScoreStripsBody(Emitter &e, const ScoreStrips &kernel) : e(e), kernel(kernel) {}
@@ -123,11 +54,11 @@ public:
 
 private:
   Emitter::Vals multiply(Val r) {
-    Strip strip(e, kernel.rows, kernel.vectors,
+    Strip strip(e, {kernel.rows, kernel.vectors},
                 e.addressF(e.argument(Keys), r * e.argument(KeyStride)),
-                e.argument(KeyStride), e.i(1), /*isTransposed=*/false);
+                e.argument(KeyStride), e.i(1));
     // A line of each row ahead for as many steps as a line of a key has.
-    int64_t line = kLineBytes / e.floatBytes();
+    int64_t line = Strip::kLineBytes / e.floatBytes();
     int64_t lines = std::max<int64_t>(1, kernel.depth / line);
     int64_t chunk = (kernel.depth + lines - 1) / lines;
     Emitter::Vals now = {
@@ -228,8 +159,8 @@ void emitProductStrips(Emitter &e, const ProductStrips &kernel) {
     e.ifThen(begin < end, [&] {
       Val a = e.addressF(e.argument(A),
                          r * e.argument(Row) + begin * e.argument(Step));
-      Strip strip(e, rows, vectors, a, e.argument(Row), e.argument(Step),
-                  /*isTransposed=*/true);
+      Strip strip(e, {rows, vectors, .stepsAreLines = true}, a, e.argument(Row),
+                  e.argument(Step));
       Emitter::Vals now = {
           e.i(0), e.addressF(e.argument(B), begin * static_cast<double>(
                                                         vectors * e.width()))};
@@ -243,7 +174,7 @@ void emitProductStrips(Emitter &e, const ProductStrips &kernel) {
           now.push_back(e.loadV(c, place(i, v)));
       // C of the next strip, whose lines lie one after the other, is asked for line by
       // line: with the panel it is more than L1 holds for long.
-      int64_t line = kLineBytes / e.floatBytes(), lines = rows * vectors * e.width() / line;
+      int64_t line = Strip::kLineBytes / e.floatBytes(), lines = rows * vectors * e.width() / line;
       Val count = end - begin, rounds = count / static_cast<double>(kUnroll);
       Val ahead = e.addressF(c, e.argument(CStride) * static_cast<double>(rows) +
                                     (e.i(lines) - rounds) * static_cast<double>(line));

@@ -1,6 +1,8 @@
 //===- MicroKernel.cpp - emission of the shared micro-kernels ---------------===//
 #include "passes/cpu/MicroKernel.h"
 
+#include "passes/cpu/Strip.h"
+
 #include "mlir/Dialect/SCF/IR/SCF.h"
 
 using namespace mlir;
@@ -8,133 +10,68 @@ using namespace mlir;
 namespace pg {
 namespace {
 
-constexpr const char *kPrefix = "pg_micro_", *kScales = "_scaled";
+constexpr const char *kPrefix = "pg_micro_";
+constexpr int64_t kUnroll = 2; ///< steps of k a round
 constexpr const char *kPairs = "pairs_", *kDouble = "f64_", *kSingle = "f32_";
 enum Argument {
-  A, Row, Step, B, C, Stride, K, Adds, Scale, Ahead, AheadRow, AheadSteps, AheadNext
+  A, Row, Step, B, C, Stride, K, Adds, Ahead, AheadRow, AheadSteps, AheadNext
 };
 
 SmallVector<Type> argumentTypes(MLIRContext *context) {
   Type ptr = LLVM::LLVMPointerType::get(context);
   Type i64 = IntegerType::get(context, 64), i1 = IntegerType::get(context, 1);
-  return {ptr, i64, i64, ptr, ptr, i64, i64, i1, ptr, ptr, i64, i64, i64};
+  return {ptr, i64, i64, ptr, ptr, i64, i64, i1, ptr, i64, i64, i64};
 }
 
-class MicroKernelBody {
-public:
-  MicroKernelBody(Emitter &e, const MicroKernel &kernel) : e(e), kernel(kernel) {}
-
-  void emit() {
-    Val k = e.argument(K), chunk = e.argument(AheadSteps);
-    // Rows as pointers that LLVM does not know to be related, with a running
-    // index for six of them: sums of addresses in the loop would take the place
-    // of multiply-adds.
-    for (int64_t i = 0; i < kernel.rows; ++i) {
-      Val row = e.argument(Row) * static_cast<double>(i);
-      if (i < kRowsOfIndex)
-        aRow.push_back(e.opaque(e.addressF(e.argument(A), row)));
-      aheadRow.push_back(e.argument(AheadRow) * static_cast<double>(i));
-    }
-    later = e.argument(Row) * static_cast<double>(kRowsOfIndex);
-    Emitter::Vals carried = {e.i(0), e.argument(B), e.argument(Ahead)};
-    carried.append(oldC());
-    carried = e.loopBy(
-        e.i(0), k, chunk, carried,
-        [&](Val first, ArrayRef<Val> at) -> Emitter::Vals {
-          for (Val row : aheadRow)
-            e.prefetch(e.addressF(at[2], row), Emitter::Near::L2);
-          Val ahead = e.addressF(at[2], e.argument(AheadNext));
-          Emitter::Vals inner(at);
-          inner.erase(inner.begin() + 2);
-          Val count = e.min(k - first, chunk), pairs = count / 2.0 * 2.0;
-          inner = e.loop(e.i(0), pairs, 2, inner,
-                         [&](Val, ArrayRef<Val> now) { return steps(now, 2); });
-          inner = e.loop(pairs, count, 1, inner,
-                         [&](Val, ArrayRef<Val> now) { return steps(now, 1); });
-          inner.insert(inner.begin() + 2, ahead);
-          return inner;
-        });
-    for (int64_t i = 0; i < kernel.rows; ++i)
-      for (int64_t v = 0; v < kernel.vectors; ++v)
-        e.store(carried[3 + i * kernel.vectors + v], e.argument(C), place(i, v));
-  }
-
-private:
-  static constexpr int64_t kLineBytes = 64;
-
-  Val place(int64_t i, int64_t v) {
+void emitMicroKernel(Emitter &e, const MicroKernel &kernel) {
+  int64_t rows = kernel.rows, vectors = kernel.vectors;
+  Strip strip(e, {rows, vectors, kernel.pairs}, e.argument(A), e.argument(Row),
+              e.argument(Step));
+  auto place = [&](int64_t i, int64_t v) {
     return e.argument(Stride) * static_cast<double>(i) +
            static_cast<double>(v * e.width());
-  }
-  Emitter::Vals oldC() {
-    int64_t count = kernel.rows * kernel.vectors;
-    SmallVector<Type> types(count, e.vectorType());
-    return e.ifElse(
-        e.argument(Adds), types,
-        [&] {
-          Emitter::Vals old;
-          for (int64_t i = 0; i < kernel.rows; ++i) {
-            Val factor;
-            if (kernel.scales)
-              factor = e.broadcast(e.loadF(e.argument(Scale), e.i(i)));
-            for (int64_t v = 0; v < kernel.vectors; ++v) {
-              Val c = e.loadV(e.argument(C), place(i, v));
-              old.push_back(factor ? c * factor : c);
-            }
-          }
-          return old;
-        },
-        [&] { return Emitter::Vals(count, e.vec(0)); });
-  }
-  /// Steps of k one after the other: index into A, place in B, the sums.
-  Emitter::Vals steps(ArrayRef<Val> now, int64_t count) {
-    int64_t vectors = kernel.vectors, width = e.width();
-    Emitter::Vals next(now);
-    for (int64_t s = 0; s < count; ++s) {
-      auto at = [&](int64_t step, int64_t v) {
-        return e.i((step * vectors + v) * width);
-      };
-      SmallVector<Val> b;
-      for (int64_t v = 0; v < vectors; ++v) {
-        b.push_back(e.loadV(now[1], at(s, v)));
-        if (v * width * e.floatBytes() % kLineBytes == 0)
-          e.prefetch(e.addressF(now[1], at(s + kStepsAhead, v)),
-                     Emitter::Near::L1);
-      }
-      Val second = kernel.rows > kRowsOfIndex ? e.opaque(next[0] + later) : Val();
-      for (int64_t i = 0; i < kernel.rows; ++i) {
-        Val index = i < kRowsOfIndex ? next[0] : second;
-        Val factor = e.broadcast(e.loadF(aRow[i % kRowsOfIndex], index));
-        for (int64_t v = 0; v < vectors; ++v) {
-          Val &sum = next[2 + i * vectors + v];
-          sum = kernel.pairs ? e.dotPairs(factor, b[v], sum)
-                             : e.fma(factor, b[v], sum);
-        }
-      }
-      next[0] = e.opaque(next[0] + e.argument(Step));
-    }
-    next[1] = e.addressF(now[1], e.i(count * vectors * width));
-    return next;
-  }
+  };
+  SmallVector<Type> types(strip.size(), e.vectorType());
+  Emitter::Vals oldC = e.ifElse(
+      e.argument(Adds), types,
+      [&] {
+        Emitter::Vals old;
+        for (int64_t i = 0; i < rows; ++i)
+          for (int64_t v = 0; v < vectors; ++v)
+            old.push_back(e.loadV(e.argument(C), place(i, v)));
+        return old;
+      },
+      [&] { return Emitter::Vals(strip.size(), e.vec(0)); });
+  SmallVector<Val> aheadRow;
+  for (int64_t i = 0; i < rows; ++i)
+    aheadRow.push_back(e.argument(AheadRow) * static_cast<double>(i));
 
-  /// How far ahead a panel is asked for: it comes from L2, and the machine's own
-  /// look ahead is not enough to multiply at full rate.
-  static constexpr int64_t kStepsAhead = 8;
-  static constexpr int64_t kRowsOfIndex = 6;
-
-  Emitter &e;
-  const MicroKernel &kernel;
-  SmallVector<Val> aRow, aheadRow;
-  Val later; ///< from a row to the one kRowsOfIndex further
-};
+  Val k = e.argument(K), chunk = e.argument(AheadSteps);
+  Emitter::Vals carried = {e.i(0), e.argument(B), e.argument(Ahead)};
+  carried.append(oldC);
+  carried = e.loopBy(
+      e.i(0), k, chunk, carried,
+      [&](Val first, ArrayRef<Val> at) -> Emitter::Vals {
+        for (Val row : aheadRow)
+          e.prefetch(e.addressF(at[2], row), Emitter::Near::L2);
+        Val ahead = e.addressF(at[2], e.argument(AheadNext));
+        Emitter::Vals inner(at);
+        inner.erase(inner.begin() + 2);
+        inner = strip.run(e.min(k - first, chunk), kUnroll, inner);
+        inner.insert(inner.begin() + 2, ahead);
+        return inner;
+      });
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t v = 0; v < vectors; ++v)
+      e.store(carried[3 + i * vectors + v], e.argument(C), place(i, v));
+}
 
 } // namespace
 
 std::string MicroKernel::symbol(const Emitter &e) const {
   return kPrefix +
          std::string(pairs ? kPairs : e.floatBytes() == 8 ? kDouble : kSingle) +
-         std::to_string(rows) + "x" + std::to_string(vectors) +
-         (scales ? kScales : "");
+         std::to_string(rows) + "x" + std::to_string(vectors);
 }
 
 void callMicroKernel(Emitter &e, const MicroKernel &kernel,
@@ -145,8 +82,7 @@ void callMicroKernel(Emitter &e, const MicroKernel &kernel,
     ahead = {tile.a, tile.row, tile.k, e.i(0)};
   e.call(kernel.symbol(e), {tile.a, tile.row, tile.step, tile.b, tile.c,
                             tile.stride, tile.k, tile.adds,
-                            tile.scale ? tile.scale : tile.c, ahead.at,
-                            ahead.row, ahead.steps, ahead.next});
+                            ahead.at, ahead.row, ahead.steps, ahead.next});
 }
 
 bool defineMicroKernel(ModuleOp module, StringRef symbol,
@@ -162,14 +98,13 @@ bool defineMicroKernel(ModuleOp module, StringRef symbol,
   if (rest.consumeInteger(10, kernel.rows) || !rest.consume_front("x") ||
       rest.consumeInteger(10, kernel.vectors))
     return false;
-  kernel.scales = rest.consume_front(kScales);
   if (!rest.empty())
     return false;
   Builder b(module.getContext());
   Emitter e(module, symbol, module.getLoc(),
             isDouble ? Type(b.getF64Type()) : b.getF32Type(), target,
             argumentTypes(module.getContext()));
-  MicroKernelBody(e, kernel).emit();
+  emitMicroKernel(e, kernel);
   e.finish();
   return true;
 }

@@ -15,8 +15,7 @@ namespace pg {
 /// rows x vectors of C in registers.
 struct MicroKernel {
   int64_t rows, vectors;
-  bool scales; ///< the old C has a factor for each row
-  bool pairs;  ///< an element of A and of B is a pair of bf16 numbers
+  bool pairs; ///< an element of A and of B is a pair of bf16 numbers
 
   /// Name of its function, for the float type of the emitter.
   std::string symbol(const Emitter &e) const;
@@ -39,8 +38,7 @@ struct MicroTile {
   Val b;            ///< the panel: row k at b[k * vectors * width]
   Val c, stride;    ///< element (r, j) of C at c[r * stride + j]
   Val k;
-  Val adds;  ///< i1: to the old C, else overwrites it
-  Val scale; ///< factors of the rows of the old C, where the kernel scales
+  Val adds; ///< i1: to the old C, else overwrites it
   LinesAhead ahead;
 };
 

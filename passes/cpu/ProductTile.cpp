@@ -284,26 +284,16 @@ void ProductTile::clear(TileC c, Val rows) {
 }
 
 void ProductTile::multiply(TileA a, TileB b, TileC c, Val rows, Val columns,
-                           Val k, const Accumulation &how, AfterMicro after) {
+                           Val k, const Accumulation &how) {
   int64_t micro = microRowsOf(b);
   Val panels = e.ceilDiv(columns, b.columns);
-  auto multiplyOne = [&](Val r, Val p) {
+  auto one = [&](Val r, Val p) {
     Val aRows = e.addressF(
         a.ptr, a.strip ? r / a.strip * a.stripStride + r % a.strip * a.row
                        : r * a.row);
     TileC at{e.addressF(c.ptr, r * c.stride + p * b.columns), c.stride};
-    Val scale = how.rowScale ? e.addressF(how.rowScale, r) : Val();
     multiplyMicro(aRows, e.i(a.row), e.i(a.step), b, p, at, k,
-                  {how.overwrite, scale, how.adds},
-                  how.ahead ? how.ahead(r, p) : LinesAhead());
-    if (after)
-      after(r, p);
-  };
-  auto one = [&](Val r, Val p) {
-    if (how.wanted)
-      e.ifThen(how.wanted(r, p), [&] { multiplyOne(r, p); });
-    else
-      multiplyOne(r, p);
+                  how, how.ahead ? how.ahead(r, p) : LinesAhead());
   };
   // A small panel stays in L1 while the rows stream; else the rows of one
   // micro-kernel stay there while the panels stream.
@@ -330,12 +320,12 @@ void ProductTile::multiplyMicro(Val a, Val row, Val step, const TileB &b,
                                 const Accumulation &how,
                                 const LinesAhead &ahead) {
   int64_t vectors = b.columns / e.width();
-  MicroKernel kernel{accumulators / vectors, vectors, bool(how.rowScale), b.pairs};
+  MicroKernel kernel{accumulators / vectors, vectors, b.pairs};
   Val adds = how.adds ? how.adds
                       : e.constant(e.builder().getI1Type(), !how.overwrite);
   callMicroKernel(e, kernel,
                   {a, row, step, e.addressF(b.ptr, panel * b.panelStride), c.ptr,
-                   e.i(c.stride), k, adds, how.rowScale, ahead});
+                   e.i(c.stride), k, adds, ahead});
 }
 
 } // namespace pg

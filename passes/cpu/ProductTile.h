@@ -55,12 +55,9 @@ struct TileC {
 /// What a product does with the old C: adds to it unless told otherwise.
 struct Accumulation {
   bool overwrite = false; ///< C = A B
-  Val rowScale = Val();   ///< one factor per row: C = diag(rowScale) C + A B
   Val adds = Val();       ///< i1, decided at run time: C = C + A B, else A B
   /// What to ask for during the micro-tile that begins at this row and panel.
   std::function<LinesAhead(Val row, Val panel)> ahead = nullptr;
-  /// i1: whether the micro-tile that begins there is wanted; null: all are.
-  std::function<Val(Val row, Val panel)> wanted = nullptr;
 };
 
 class ProductTile {
@@ -125,11 +122,9 @@ public:
                             Val columns, int64_t tail, TileB to);
   /// Rows [0, rows), padded to microRows, become zero in their whole length.
   void clear(TileC c, Val rows);
-  /// Called after each micro-tile, which begins at this row and in this panel.
-  using AfterMicro = llvm::function_ref<void(Val row, Val panel)>;
   /// C += A B over whole micro-tiles and panels.
   void multiply(TileA a, TileB b, TileC c, Val rows, Val columns, Val k,
-                const Accumulation &how = {}, AfterMicro after = {});
+                const Accumulation &how = {});
   /// One micro-tile: element (r, k) of A at a[r * row + k * step], `panel` of B,
   /// C where it begins.
   void multiplyMicro(Val a, Val row, Val step, const TileB &b, Val panel,

@@ -2,26 +2,25 @@
 
 // Work items follow the shape: [tokensPerItem, multiplier, grain].
 
-// Of the tiles that give 8 items of 1024 tokens the largest: about 256 rows,
-// whole micro-kernels of 12, and 2 column blocks of 256.
-// CHECK-DAG: func.func @forward({{.*}}pg.category = "matmul"{{.*}}pg.items = array<i64: 264, 2, 1>
+// 96 rows of one of 2 column blocks of 256; long pieces first.
+// CHECK-DAG: func.func @forward({{.*}}pg.category = "matmul"{{.*}}pg.items = array<i64: 96, 2, 1>{{.*}}pg.wants_runs
 pg.kernel_def @forward attributes {modes = array<i64: 0>} {
 ^bb0(%x: tensor<?x512xf32>, %w: tensor<512x512xf32>):
   %y = pg.matmul %x, %w {transpose_b} : tensor<?x512xf32>, tensor<512x512xf32> -> tensor<?x512xf32>
   pg.yield %y : tensor<?x512xf32>
 }
 
-// 512 x 512 outputs in tiles of 288 x 256: 4 items are enough, packing costs more.
-// CHECK-DAG: func.func @weight_gradient({{.*}}pg.category = "matmul"{{.*}}pg.items = array<i64: 0, 4, 1>
+// 512 rows are 6 items of 96.
+// CHECK-DAG: func.func @weight_gradient({{.*}}pg.category = "matmul"{{.*}}pg.items = array<i64: 0, 12, 1>{{.*}}pg.wants_runs
 pg.kernel_def @weight_gradient attributes {modes = array<i64: 2>} {
 ^bb0(%dy: tensor<?x512xf32>, %x: tensor<?x512xf32>):
   %dw = pg.matmul %dy, %x {transpose_a} : tensor<?x512xf32>, tensor<?x512xf32> -> tensor<512x512xf32>
   pg.yield %dw : tensor<512x512xf32>
 }
 
-// A matrix times its transpose: 4 x 4 tiles of 128, those on and below the
-// diagonal.
-// CHECK-DAG: func.func @gram({{.*}}pg.category = "matmul"{{.*}}pg.items = array<i64: 0, 10, 1>
+// A matrix times its transpose: column blocks of 192 with the rows from the diagonal
+// down, 6 + 4 + 2 items.
+// CHECK-DAG: func.func @gram({{.*}}pg.category = "matmul"{{.*}}pg.items = array<i64: 0, 12, 1>{{.*}}pg.wants_runs
 pg.kernel_def @gram attributes {modes = array<i64: 0>} {
 ^bb0(%x: tensor<512x512xf32>):
   %y = pg.matmul %x, %x {transpose_b} : tensor<512x512xf32>, tensor<512x512xf32> -> tensor<512x512xf32>
