@@ -13,7 +13,8 @@
 // twice, with three and with four. Keys are visited in parts of kPart tokens, for
 // each the query blocks in order, for each of these the part's key blocks in order:
 // sums depend on positions alone. A stretch is one part, or two where queries of
-// the second see many keys of the first; then the item of the second has no work.
+// the second see many keys of the first; then the item of the second has no work,
+// and calls of few long rows give fewer threads work.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/AttentionCommon.h"

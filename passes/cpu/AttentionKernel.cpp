@@ -8,7 +8,7 @@
 //   1. P^T = 2^(K (scale log2(e) Q)^T - m)   [keys][queries] in scratch, made
 //      from the scores in registers, and their sums
 //   2. O += P V                              P^T read as the transposed operand
-// m is 0, which the scores of few models leave by more than 2^kFar in either
+// m is 0, which the scores of few models leave by more than kFar in either
 // direction. Where a sum shows that they do, m becomes the maximum, O and the sums
 // before shrink with it, and the block is computed again. At the end O / sum and
 // lse = m ln(2) + log(sum). Key blocks start at multiples of their size, so the

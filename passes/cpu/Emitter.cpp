@@ -308,7 +308,9 @@ Val Emitter::exp2(Val x) {
   constexpr double kPolynomial[] = {
       1.3276471979e-03, 9.6755413342e-03, 5.5507132735e-02,
       2.4022119724e-01, 6.9314696706e-01, 1.0000000717};
-  Val bounded = larger(constant(x.type(), -127), x); // a NaN stays
+  // A NaN stays. From 127.5 up n is 128, whose exponent is that of infinity.
+  Val bounded = larger(constant(x.type(), -127), x);
+  bounded = select(bounded > constant(x.type(), 128), constant(x.type(), 128), bounded);
   Val shifted = bounded + kShift;
   Val f = bounded - (shifted - kShift);
   Val p = constant(x.type(), kPolynomial[0]);

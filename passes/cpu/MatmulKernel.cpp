@@ -23,6 +23,7 @@
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/ElementEvaluator.h"
 #include "passes/cpu/ProductTile.h"
+#include "passes/cpu/Strip.h"
 #include "passes/cpu/StructuredKernels.h"
 
 using namespace mlir;
@@ -46,8 +47,6 @@ constexpr int64_t kDepth = 512;
 /// The same of a sum over tokens, whose operands are both packed: the next block's
 /// lines, asked for meanwhile, need room too.
 constexpr int64_t kTokenDepth = 256;
-
-constexpr int64_t kLineBytes = 64;
 
 /// A reshape only renames the same memory.
 Value throughReshapes(Value value) {
@@ -206,7 +205,10 @@ FailureOr<KernelShape> MatmulKernel::emit() {
   shape.items.multiplier = 0;
   for (int64_t block = 0; block < columnBlocks; ++block)
     shape.items.multiplier += units - block * unitsLeftOut();
-  shape.items.wantsRuns = true;
+  // What is mirrored and what is left out make items of a symmetric product unequal:
+  // threads take square tiles one by one.
+  shape.items.wantsRuns = !isSymmetric;
+  shape.items.grain = std::max<int64_t>(1, unitsLeftOut());
   shape.category = "matmul";
   shape.wholePipeline = true;
   return shape;
@@ -482,7 +484,7 @@ SmallVector<Val> MatmulKernel::memoryBehind(Side side) {
 LinesAhead MatmulKernel::nextBlock(Val row0, Val rows, Val column0, Val columns,
                                    Val turn, Val turns, Val next, Val k) {
   // Of every tensor in turn some columns, as many lines as a micro-kernel has rows.
-  int64_t line = kLineBytes / e.floatBytes(), width = tile.microRowsOf(b) * line;
+  int64_t line = Strip::kLineBytes / e.floatBytes(), width = tile.microRowsOf(b) * line;
   struct Part {
     Val memory, extent, first, groups;
   };
@@ -514,7 +516,7 @@ LinesAhead MatmulKernel::nextBlock(Val row0, Val rows, Val column0, Val columns,
 }
 
 LinesAhead MatmulKernel::nextResults(Val row, Val column, Val k) {
-  int64_t line = kLineBytes / e.floatBytes();
+  int64_t line = Strip::kLineBytes / e.floatBytes();
   Val lines = e.i(std::max<int64_t>(1, b.columns / line)), at = a.ptr;
   if (Val lies = resultMemory())
     at = e.addressF(lies, row * columnCount + column);

@@ -2,6 +2,7 @@
 #include "passes/cpu/ProductTile.h"
 
 #include "passes/cpu/ElementEvaluator.h"
+#include "passes/cpu/Strip.h"
 
 using namespace mlir;
 
@@ -309,8 +310,7 @@ void ProductTile::multiply(TileA a, TileB b, TileC c, Val rows, Val columns,
 
 LinesAhead ProductTile::shareOfRows(Val at, Val row, Val k, Val panel,
                                     Val panels) {
-  constexpr int64_t kLineBytes = 64;
-  int64_t line = kLineBytes / e.floatBytes();
+  int64_t line = Strip::kLineBytes / e.floatBytes();
   return {e.addressF(at, panel * (k / panels)), row, panels * static_cast<double>(line),
           e.i(line)};
 }
@@ -322,7 +322,7 @@ void ProductTile::multiplyMicro(Val a, Val row, Val step, const TileB &b,
   int64_t vectors = b.columns / e.width();
   MicroKernel kernel{accumulators / vectors, vectors, b.pairs};
   Val adds = how.adds ? how.adds
-                      : e.constant(e.builder().getI1Type(), !how.overwrite);
+                      : e.constant(e.builder().getI1Type(), 1);
   callMicroKernel(e, kernel,
                   {a, row, step, e.addressF(b.ptr, panel * b.panelStride), c.ptr,
                    e.i(c.stride), k, adds, ahead});

@@ -52,10 +52,10 @@ struct TileC {
   int64_t stride;
 };
 
-/// What a product does with the old C: adds to it unless told otherwise.
+/// What a product does with the old C, and what it asks for meanwhile.
 struct Accumulation {
-  bool overwrite = false; ///< C = A B
-  Val adds = Val();       ///< i1, decided at run time: C = C + A B, else A B
+  /// i1, decided at run time: C = C + A B, else A B; null: adds.
+  Val adds = Val();
   /// What to ask for during the micro-tile that begins at this row and panel.
   std::function<LinesAhead(Val row, Val panel)> ahead = nullptr;
 };

@@ -5,13 +5,13 @@
 // and its gradients, this pass may write them as
 //
 //   z = x w^T                      one product, [N, V]
-//   t = tanh(z / c), s = c t       in its epilogue
+//   t = tanh(z / c), s = c t
 //   e = exp(s - top), nll = log(sum e) + top - s[target]
 //   g = (e / sum e - onehot(target)) dnll (1 - t^2)
 //   dx = g w, dw = g^T x
 //
 // with `top` the softcap c where that bounds s well, else max s. The rows
-// between the products fuse into one kernel, whose g may lie where t was. Three
+// between the products fuse into one kernel, whose g may lie where z was. Three
 // products instead of five, and one exp and one tanh for a logit instead of
 // three, for N x V numbers in memory.
 //
@@ -199,10 +199,10 @@ SmallVector<func::FuncOp> keepLogits(ModuleOp module, const LogitsChoice &choice
     if (heads.empty())
       continue;
     std::string against;
-    if (storesNarrow(module))
-      against = "the precision policy would round them";
-    else if (choice.rule == LogitsRule::Rebuild)
+    if (choice.rule == LogitsRule::Rebuild)
       against = choice.reason;
+    else if (storesNarrow(module))
+      against = "the precision policy would round them";
     else if (choice.rule == LogitsRule::Automatic)
       against = reasonAgainst(entry, heads, maxTokensOf(module), choice);
     if (against.empty())

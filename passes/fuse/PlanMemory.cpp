@@ -125,7 +125,7 @@ std::optional<int64_t> spread(MutableArrayRef<Buffer> buffers,
 using ReusesByKernel = llvm::StringMap<SmallVector<Reuse>>;
 
 /// The operand of `launch` whose memory result number `number` may take: made by
-/// a launch, read here last, and through no view.
+/// a launch, read here last, once and through no view.
 Value operandToReuse(LaunchOp launch, unsigned number, int64_t at,
                      ArrayRef<Reuse> reuses, llvm::DenseSet<Value> &taken,
                      function_ref<int64_t(Value)> lastUseOf) {
@@ -136,10 +136,11 @@ Value operandToReuse(LaunchOp launch, unsigned number, int64_t at,
     Operation *def = operand.getDefiningOp();
     bool isOwn = isa_and_nonnull<LaunchOp>(def) && lastUseOf(operand) == at &&
                  operand.getType() == launch.getResult(number).getType() &&
-                 llvm::all_of(launch.getInputs(), [&](Value other) {
-                   auto view = other.getDefiningOp<ReshapeOp>();
-                   return !view || view.getX() != operand;
-                 });
+                 llvm::count_if(launch.getInputs(), [&](Value other) {
+                   while (auto view = other.getDefiningOp<ReshapeOp>())
+                     other = view.getX();
+                   return other == operand;
+                 }) == 1;
     if (isOwn && taken.insert(operand).second)
       return operand;
   }

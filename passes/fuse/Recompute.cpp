@@ -297,7 +297,8 @@ public:
   FailureOr<std::optional<size_t>> findAny() {
     SmallVector<size_t> lengths{0};
     for (size_t eighths = 8; eighths > 0; --eighths)
-      if (size_t length = candidates.size() * eighths / 8; length != lengths.back())
+      if (size_t length = candidates.size() * eighths / 8;
+          length > 0 && length != lengths.back())
         lengths.push_back(length);
     for (size_t length : lengths) {
       FailureOr<bool> ok = fits(length);

@@ -19,8 +19,8 @@ pg.kernel_def @weight_gradient attributes {modes = array<i64: 2>} {
 }
 
 // A matrix times its transpose: column blocks of 192 with the rows from the diagonal
-// down, 6 + 4 + 2 items.
-// CHECK-DAG: func.func @gram({{.*}}pg.category = "matmul"{{.*}}pg.items = array<i64: 0, 12, 1>{{.*}}pg.wants_runs
+// down, 6 + 4 + 2 items, two at a time.
+// CHECK-DAG: func.func @gram({{.*}}pg.category = "matmul"{{.*}}pg.items = array<i64: 0, 12, 2>
 pg.kernel_def @gram attributes {modes = array<i64: 0>} {
 ^bb0(%x: tensor<512x512xf32>):
   %y = pg.matmul %x, %x {transpose_b} : tensor<512x512xf32>, tensor<512x512xf32> -> tensor<512x512xf32>

@@ -155,7 +155,7 @@ TEST(PairDot, TokensTimesWeightInBothLayouts) {
 
 TEST(PairDot, WeightGradientOfAnyNumberOfTokens) {
   for (int64_t out : {8, 50})
-    check({33, out, -1, true, false}, {1, 2, 7, 64, 65, 300});
+    check({33, out, -1, true, false}, {1, 2, 7, 64, 65, 300, 1037});
 }
 
 TEST(PairDot, WeightGradientWithoutTokensAddsNothing) {
