@@ -13,7 +13,9 @@ namespace pg::rt {
 using WorkFn = void (*)(void *context, int64_t begin, int64_t end, int thread);
 
 /// Persistent workers that spin for a moment and then sleep. Chunks are drawn
-/// from one atomic counter, so no thread waits for a worker that holds no work.
+/// from one atomic counter, so no thread waits for a worker that holds no work; work
+/// that wants runs is dealt out first, to each thread what it did in the same time
+/// before.
 class ThreadPool {
 public:
   /// `threads` >= 1 counts the calling thread.
@@ -24,8 +26,9 @@ public:
 
   int size() const { return int(workers.size()) + 1; }
 
-  /// How work is cut: into many equal pieces, or into pieces that begin with a
-  /// thread's whole share and shrink with what is left.
+  /// How work is cut: into many equal pieces, or into one long run for each thread,
+  /// in proportion to the threads' speeds (a processor shared with other work is slow
+  /// for seconds), and where there is much of it some short pieces for the end.
   enum class Cut { Even, Runs };
 
   /// Runs [0, count) cut at multiples of `grain`; returns when all is done.
@@ -45,11 +48,26 @@ public:
   }
 
 private:
-  /// Draws chunks of job `generation` until none is left or it is over.
-  void drain(uint32_t generation, int thread);
+  /// What is dealt to a thread. Only the thread writes what it measures.
+  struct alignas(64) Hand {
+    std::atomic<uint32_t> claimed{0}; ///< the last job whose run was taken or empty
+    std::atomic<int64_t> begin{0}, end{0};
+    int64_t itemsDone = 0;
+    double seconds = 0;
+    double speed = 1; ///< relative to the mean of the threads
+  };
+
+  /// Takes the run dealt to `owner` for a job, if it is still there, and does it.
+  void play(uint32_t job, int owner, int thread);
+  /// A run, then chunks of a job until none is left or it is over.
+  void drain(uint32_t job, int thread);
   void workerLoop(int thread);
   /// Writes the pieces of a job; returns how many.
-  int64_t cutWork(int64_t total, int64_t grain, Cut cut);
+  int64_t cutWork(uint32_t job, int64_t total, int64_t grain, Cut cut);
+  /// Deals the first `grains` grains; returns how many runs are not empty.
+  int64_t deal(uint32_t job, int64_t grains, int64_t total, int64_t grain);
+  /// What the threads' runs of the job that has ended say of their speeds.
+  void learnSpeeds();
 
   // The work counter: job number in the high half, next chunk in the low half.
   // A worker that wakes late fails its exchange and looks again.
@@ -63,6 +81,7 @@ private:
   std::atomic<void *> context{nullptr};
   std::atomic<int64_t> chunks{0};
   std::vector<std::atomic<int64_t>> chunkBegin; ///< and the end of the last one
+  std::vector<Hand> hands;
   int spins;
   std::vector<std::thread> workers;
 };
