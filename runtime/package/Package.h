@@ -90,7 +90,7 @@ struct WorkItems {
   int64_t tokensPerItem = 0;
   int64_t multiplier = 1;
   int64_t grain = 1;
-  bool wantsRuns = false; ///< long pieces first: an item costs less beside its neighbours
+  bool wantsRuns = false; ///< a long run for each thread: an item costs less beside its neighbours
 
   int64_t count(int64_t tokens) const {
     // No sum that could overflow: tokensPerItem is any positive number.

@@ -2,7 +2,7 @@
 
 // Work items follow the shape: [tokensPerItem, multiplier, grain].
 
-// 96 rows of one of 2 column blocks of 256; long pieces first.
+// 96 rows of one of 2 column blocks of 256, in long runs.
 // CHECK-DAG: func.func @forward({{.*}}pg.category = "matmul"{{.*}}pg.items = array<i64: 96, 2, 1>{{.*}}pg.wants_runs
 pg.kernel_def @forward attributes {modes = array<i64: 0>} {
 ^bb0(%x: tensor<?x512xf32>, %w: tensor<512x512xf32>):
