@@ -128,7 +128,8 @@ Emitter::Emitter(ModuleOp module, StringRef symbol, Location loc,
                  Type floatType, const CpuTarget &target, TypeRange arguments)
     : b(module.getContext()), location(loc), scalarType(floatType),
       lanes(target.vectorBytes * 8 / floatType.getIntOrFloatBitWidth()),
-      pairDot(floatType.isF32() ? target.pairDot : PairDot::None) {
+      pairDot(floatType.isF32() ? target.pairDot : PairDot::None),
+      scratchTop(rt::kScratchHeader) {
   b.setInsertionPointToEnd(module.getBody());
   auto type = b.getFunctionType(arguments, {});
   func = func::FuncOp::create(b, loc, symbol, type);
@@ -198,6 +199,8 @@ Val Emitter::segmentEnd() {
 Val Emitter::slot() {
   return entryLoad(BatchArgument, 5, LLVM::LLVMPointerType::get(b.getContext()));
 }
+
+Val Emitter::launchNote() { return wrap(func.getArgument(Scratch)); }
 
 Val Emitter::scratch(int64_t bytes) {
   OpBuilder::InsertionGuard guard(b);

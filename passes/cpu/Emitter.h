@@ -151,6 +151,9 @@ public:
   Val slot();
   /// A 64-byte aligned piece of the calling thread's scratch.
   Val scratch(int64_t bytes);
+  /// Where an i64 lies that is zero when the thread first works at a launch and then
+  /// keeps, like all scratch, what the thread's earlier calls left.
+  Val launchNote();
 
   // Constants.
   Val i(int64_t value);
@@ -262,7 +265,7 @@ private:
   mlir::Operation *entryMark = nullptr;
   llvm::DenseMap<std::pair<int64_t, int64_t>, mlir::Value> entryLoads;
   llvm::DenseMap<std::pair<int64_t, int64_t>, mlir::Value> entryDerived;
-  int64_t scratchTop = 0;
+  int64_t scratchTop;
   llvm::SmallVector<Val, 3> dotOperands; ///< of PairDot::Function
 };
 

@@ -3,10 +3,10 @@
 // C[M][O] = A[M][K] B[K][O]; M or K may be the token axis, O is static.
 //
 // An item is some rows of one column block of C, numbered column block first. A
-// call handles what lies side by side as runs of rows in one column block, or in
-// some whole ones, so that what is packed serves as much as a thread has. Per run:
-//   1. for each block of k, in order: pack B (once for all runs of a column block
-//      where one block is all of k), pack A (evaluating the prologue) and multiply.
+// call handles what lies side by side in a column block as runs of rows, so that
+// what is packed serves as much as a thread has. Per run:
+//   1. for each block of k, in order: pack B (once for all that a thread does of a
+//      column block, where one block is all of k), pack A (evaluating the prologue) and multiply.
 //      Rows of A that lie in memory as they are wanted are not packed: the
 //      micro-kernel reads a few of them in step, which the machine fetches ahead,
 //      while packing waits for memory. An A that lies transposed is packed for the
@@ -35,18 +35,27 @@ namespace {
 /// wanted there.
 constexpr int64_t kTypicalTokens = 1024;
 constexpr int64_t kWantedItems = 8;
-/// Rows of an item, and the most of a run whose sums wait in scratch.
-constexpr int64_t kItemRows = 96, kRunRows = 6 * kItemRows;
-/// Columns of a block, of a symmetric product (whole items) and of any other.
-constexpr int64_t kSymmetricColumns = 2 * kItemRows, kColumns = 256;
-/// Column blocks of a run where A is packed.
-constexpr int64_t kRunBlocks = 3;
+/// Rows of an item, and the most of a run whose sums wait in scratch: with what is
+/// packed of both operands they fill L2.
+constexpr int64_t kItemRows = 48, kRunRows = 8 * kItemRows;
+/// Columns of a block.
+constexpr int64_t kColumns = 256;
+/// The same of a symmetric product, which leaves out more above the diagonal where it
+/// is narrow; wider where A is packed for each column block.
+constexpr int64_t kSymmetricColumns = 128, kSymmetricColumnsPacked = 192;
+/// Rows of a run of a symmetric product; of an item, and two of them for a thread, where
+/// both operands are packed for every run.
+constexpr int64_t kSymmetricRunRows = 192, kSymmetricItemRows = 96;
 /// Steps of k in a block: one of B stays in L2 while the rows of A stream by, the
 /// strip of A that is multiplied by it in L1.
 constexpr int64_t kDepth = 512;
-/// The same of a sum over tokens, whose operands are both packed: the next block's
-/// lines, asked for meanwhile, need room too.
-constexpr int64_t kTokenDepth = 256;
+/// Up to here all of k is one block, of fewer columns, so that no sums wait and B is
+/// packed once: where A lies in memory, and where it is computed for every block of
+/// columns.
+constexpr int64_t kWholeDepth = 2048, kWholeDepthComputed = 1024;
+/// Steps of k in a block of a sum over tokens, whose operands are both packed: the
+/// sums, this block and the next one's lines, asked for meanwhile, need room.
+constexpr int64_t kTokenDepth = 128;
 
 /// A reshape only renames the same memory.
 Value throughReshapes(Value value) {
@@ -67,9 +76,9 @@ private:
   enum Side { Left, Right };
 
   void chooseSizes();
-  /// Items of rows above the diagonal, for each column block before one.
-  int64_t unitsLeftOut() const {
-    return isSymmetric ? kSymmetricColumns / kItemRows : 0;
+  /// Items of rows above the diagonal in a column block.
+  int64_t unitsLeftOut(int64_t block) const {
+    return isSymmetric ? block * blockColumns / itemRows : 0;
   }
   void emitItems();
   /// Rows [row0, row0 + rows) of a column block.
@@ -89,10 +98,9 @@ private:
   /// epilogue.
   void emitMirrored(Val row0, Val rows, Val column0, Val columns);
   void emitYields(Val row, Val column, Val value, int64_t lanes);
-  /// C += A B of one block of k and the column block from `column` of the run on, and
-  /// the epilogue behind the last block of k.
-  void multiply(Val row0, Val rows, Val column0, Val column, Val columns, Val k0,
-                Val k, function_ref<LinesAhead(Val, Val)> ahead);
+  /// C += A B of one block of k, and the epilogue behind the last one.
+  void multiply(Val row0, Val rows, Val column0, Val columns, Val k0, Val k,
+                function_ref<LinesAhead(Val, Val)> ahead);
   /// Where an operand lies as what is multiplied, row by row; else empty.
   Val memoryOf(Side side);
   Value factor(Side side) { return side == Left ? op.getA() : op.getB(); }
@@ -139,7 +147,7 @@ private:
   bool isSymmetric = false; ///< A times A^T
   int64_t staticRows = 0, staticDepth = 0, columnCount = 0;
   int64_t numberDepth = 0;  ///< static depth in numbers, where k counts pairs
-  int64_t itemRows = 0, blockColumns = 0, runBlocks = 1, blockDepth = 0;
+  int64_t itemRows = 0, blockColumns = 0, blockDepth = 0;
   bool packsOnce = false; ///< B, for all runs of a column block
   bool oneBlock = false;  ///< of k, and C holds one micro-tile at a time
   Val rowCount, depthCount;
@@ -185,7 +193,7 @@ FailureOr<KernelShape> MatmulKernel::emit() {
                : pairs     ? e.ceilDiv(e.numTokens(), 2)
                            : e.numTokens();
   c = tile.allocateC(oneBlock ? tile.microRows() : kRunRows,
-                     runBlocks * blockColumns);
+                     blockColumns);
   b = tile.allocatePanels(blockDepth, blockColumns);
   b.pairs = pairs;
   if (op.getTransposeA())
@@ -204,11 +212,11 @@ FailureOr<KernelShape> MatmulKernel::emit() {
   shape.items.tokensPerItem = tokenRows ? itemRows : 0;
   shape.items.multiplier = 0;
   for (int64_t block = 0; block < columnBlocks; ++block)
-    shape.items.multiplier += units - block * unitsLeftOut();
-  // What is mirrored and what is left out make items of a symmetric product unequal:
-  // threads take square tiles one by one.
-  shape.items.wantsRuns = !isSymmetric;
-  shape.items.grain = std::max<int64_t>(1, unitsLeftOut());
+    shape.items.multiplier += units - unitsLeftOut(block);
+  // Where B stays packed from piece to piece, pieces may be short. What is mirrored and
+  // what is left out make items of a symmetric product unequal: no long runs either.
+  shape.items.wantsRuns = !isSymmetric && !packsOnce;
+  shape.items.grain = isSymmetric && !packsOnce ? kSymmetricRunRows / itemRows : 1;
   shape.category = "matmul";
   shape.wholePipeline = true;
   return shape;
@@ -220,8 +228,8 @@ void MatmulKernel::chooseSizes() {
   itemRows = std::min(kItemRows / cut * cut, roundUp(rows, cut));
   int64_t panel = tile.panelColumns(columnCount), whole = roundUp(columnCount, panel);
   if (isSymmetric) {
-    itemRows = kItemRows;
-    blockColumns = std::min(kSymmetricColumns, whole);
+    itemRows = op.getTransposeA() ? kSymmetricItemRows : kItemRows;
+    blockColumns = std::min(op.getTransposeA() ? kSymmetricColumnsPacked : kSymmetricColumns, whole);
   } else {
     // Narrower blocks where there would be too few items.
     int64_t units = (rows + itemRows - 1) / itemRows;
@@ -232,10 +240,16 @@ void MatmulKernel::chooseSizes() {
     blockColumns = std::min(blockColumns, whole);
   }
   blockDepth = tokenDepth ? kTokenDepth : std::min(kDepth, staticDepth);
+  bool mayHoldAll = !tokenDepth && !op.getTransposeA();
+  bool isComputed = !isa<BlockArgument>(throughReshapes(op.getA()));
+  int64_t most = isComputed ? kWholeDepthComputed : kWholeDepth;
+  if (mayHoldAll && staticDepth > kDepth && staticDepth <= most) {
+    blockDepth = staticDepth;
+    int64_t fitting = kColumns * kDepth / staticDepth / panel * panel;
+    blockColumns = std::min(blockColumns, std::max(panel, fitting));
+  }
   packsOnce = blockDepth == staticDepth && !op.getTransposeA();
   oneBlock = !isSymmetric && blockDepth == staticDepth;
-  if (op.getTransposeA() && !isSymmetric)
-    runBlocks = std::min(kRunBlocks, (columnCount + blockColumns - 1) / blockColumns);
 }
 
 void MatmulKernel::emitItems() {
@@ -245,36 +259,36 @@ void MatmulKernel::emitItems() {
   int64_t runUnits = isBounded ? kRunRows / itemRows : int64_t(1) << 40;
   // What is mirrored comes from C, which should be near.
   if (isSymmetric && packsOnce)
-    runUnits = 2;
+    runUnits = kSymmetricRunRows / itemRows;
   Val units = e.ceilDiv(rowCount, itemRows);
   double perBlock = static_cast<double>(blockColumns), perItem = static_cast<double>(itemRows);
   e.loop(e.i(0), e.i(columnBlocks), 1, {e.i(0), e.begin()},
          [&](Val block, ArrayRef<Val> carried) -> Emitter::Vals {
     // Items [start, stop) are of this column block; those before `item` are done.
     Val start = carried[0], item = carried[1];
-    Val first = block * static_cast<double>(unitsLeftOut());
+    Val first = isSymmetric ? block * perBlock / perItem : e.i(0);
     Val stop = start + (units - first), end = e.min(e.end(), stop);
     SmallVector<Type, 1> types = {item.type()};
     item = e.ifElse(
         (item >= start) & (item < end), types,
         [&]() -> Emitter::Vals {
-          Val isWhole = (item == start) & (end == stop), done = end;
           Val column0 = block * perBlock, lastUnit = first + (end - start);
-          Val columns = e.i(blockColumns);
-          if (runBlocks > 1) {
-            Val blocks = e.select(isWhole, e.min((e.end() - item) / units, e.i(runBlocks)), e.i(1));
-            columns = columns * blocks;
-            done = e.select(isWhole, item + blocks * units, end);
+          Val columns = e.min(e.i(columnCount) - column0, e.i(blockColumns));
+          if (packsOnce) {
+            // Once for all of a launch that a thread does of a column block.
+            Type i64 = e.builder().getI64Type();
+            Val packed = e.load(i64, e.launchNote(), e.i(0)), wanted = block + 1.0;
+            e.ifThen(packed != wanted, [&] {
+              packB(e.i(0), depthCount, column0, columns, b);
+              e.store(wanted, e.launchNote(), e.i(0));
+            });
           }
-          columns = e.min(e.i(columnCount) - column0, columns);
-          if (packsOnce)
-            packB(e.i(0), depthCount, column0, columns, b);
           e.loop(first + (item - start), lastUnit, runUnits, [&](Val unit) {
             Val row0 = unit * perItem;
             Val unitEnd = e.min(unit + static_cast<double>(runUnits), lastUnit);
             emitRun(row0, e.min(unitEnd * perItem, rowCount) - row0, column0, columns);
           });
-          return {done};
+          return {end};
         },
         [&]() -> Emitter::Vals { return {item}; })[0];
     return {stop, item};
@@ -324,33 +338,27 @@ void MatmulKernel::packB(Val k0, Val k, Val column0, Val columns, TileB to) {
 void MatmulKernel::emitRun(Val row0, Val rows, Val column0, Val columns) {
   // Without tokens a sum over them is zero, and is stored like any other.
   Val depthEnd = tokenDepth ? e.max(depthCount, e.i(1)) : depthCount;
-  int64_t micro = tile.microRowsOf(b);
+  double micro = static_cast<double>(tile.microRowsOf(b));
+  int64_t perStrip = (blockColumns + b.columns - 1) / b.columns;
   e.loop(e.i(0), depthEnd, blockDepth, [&](Val k0) {
     Val k = e.min(depthCount - k0, e.i(blockDepth)), next = k0 + k;
     if (op.getTransposeA())
       tile.packStrips(operand(Left), k0, k, row0, rows, tailOf(staticRows), a);
-    Val strips = e.ceilDiv(rows, micro);
-    Val perStrip = e.i((blockColumns + b.columns - 1) / b.columns);
-    Val turns = e.ceilDiv(columns, blockColumns) * strips * perStrip;
-    e.loop(e.i(0), columns, blockColumns, [&](Val column) {
-      Val count = e.min(columns - column, e.i(blockColumns));
-      if (!packsOnce)
-        packB(k0, k, column0 + column, count, b);
-      auto ahead = [&](Val r, Val p) -> LinesAhead {
-        if (!op.getTransposeA())
-          return nextRows(row0 + r, column0 + column, count, p, k0, k);
-        Val strip = column / static_cast<double>(blockColumns) * strips +
-                    r / static_cast<double>(micro);
-        LinesAhead operands = nextBlock(row0, rows, column0, columns, strip * perStrip + p,
-                                        turns, next, k);
-        LinesAhead results = nextResults(row0 + r, column0 + column + (p + 1.0) * b.columns, k);
-        Val isLast = next >= depthCount;
-        auto pick = [&](Val x, Val y) { return e.select(isLast, x, y); };
-        return {pick(results.at, operands.at), pick(results.row, operands.row),
-                pick(results.steps, operands.steps), pick(results.next, operands.next)};
-      };
-      multiply(row0, rows, column0, column, count, k0, k, ahead);
-    });
+    if (!packsOnce)
+      packB(k0, k, column0, columns, b);
+    Val turns = (rows + (micro - 1)) / micro * static_cast<double>(perStrip);
+    auto ahead = [&](Val r, Val p) -> LinesAhead {
+      if (!op.getTransposeA())
+        return nextRows(row0 + r, column0, columns, p, k0, k);
+      Val turn = r / micro * static_cast<double>(perStrip) + p;
+      LinesAhead operands = nextBlock(row0, rows, column0, columns, turn, turns, next, k);
+      LinesAhead results = nextResults(row0 + r, column0 + (p + 1.0) * b.columns, k);
+      Val isLast = next >= depthCount;
+      auto pick = [&](Val x, Val y) { return e.select(isLast, x, y); };
+      return {pick(results.at, operands.at), pick(results.row, operands.row),
+              pick(results.steps, operands.steps), pick(results.next, operands.next)};
+    };
+    multiply(row0, rows, column0, columns, k0, k, ahead);
   });
   if (isSymmetric)
     emitMirrored(row0, rows, column0, columns);
@@ -375,8 +383,7 @@ void MatmulKernel::emitMirrored(Val row0, Val rows, Val column0, Val columns) {
   });
 }
 
-void MatmulKernel::multiply(Val row0, Val rows, Val column0, Val column,
-                            Val columns, Val k0, Val k,
+void MatmulKernel::multiply(Val row0, Val rows, Val column0, Val columns, Val k0, Val k,
                             function_ref<LinesAhead(Val, Val)> ahead) {
   int64_t micro = tile.microRowsOf(b), panel = b.columns;
   Accumulation how{.adds = k0 > 0};
@@ -401,13 +408,13 @@ void MatmulKernel::multiply(Val row0, Val rows, Val column0, Val column,
       pack();
     }
     e.loop(e.i(0), panels, 1, [&](Val p) {
-      Val at = column + p * panel;
+      Val at = p * panel;
       TileC to{e.addressF(c.ptr, rowOfC(r) * c.stride + at), c.stride};
       auto one = [&] {
         tile.multiplyMicro(left, stride, e.i(a.step), b, p, to, k, how, ahead(r, p));
         e.ifThen(isLast, [&] {
           emitEpilogue(row0, column0, r, e.min(r + micro, rows), at,
-                       e.min(at + panel, column + columns));
+                       e.min(at + panel, columns));
         });
       };
       if (isSymmetric)

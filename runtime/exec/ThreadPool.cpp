@@ -13,12 +13,10 @@ namespace {
 /// About 20 to 50 microseconds: longer than the gap between two launches,
 /// shorter than a scheduling slice.
 constexpr int kSpins = 2000;
-/// Equal chunks per thread, up to twice as many: enough that an uneven one does not leave others idle.
-constexpr int64_t kChunksPerThread = 8;
-
-/// Grains per thread below which all is dealt out at once: one left over would cost
-/// too much alone. Of more this share is left for the end.
-constexpr int64_t kFewItems = 64, kTailShare = 8;
+/// A piece is this part of what is left of a hand, or a grain.
+constexpr int64_t kPieceShare = 4;
+/// Grains of a job, so that two numbers of them fit into one word.
+constexpr int64_t kMostGrains = int64_t(1) << 31;
 /// What one job changes of the speeds, and how long a run must take to count.
 constexpr double kLearnRate = 0.25, kLearnSeconds = 5e-5;
 
@@ -45,7 +43,7 @@ std::vector<int> allowedCpus() {
 
 int availableCpus() { return std::max<int>(1, int(allowedCpus().size())); }
 
-ThreadPool::ThreadPool(int threads) : chunkBegin(size_t(2 * kChunksPerThread * threads + 1)), hands(size_t(threads)) {
+ThreadPool::ThreadPool(int threads) : hands(size_t(threads)) {
   std::vector<int> cpus = allowedCpus();
   // Spinning with more threads than CPUs only takes time from the others.
   spins = threads <= int(cpus.size()) ? kSpins : 0;
@@ -70,44 +68,50 @@ ThreadPool::~ThreadPool() {
     worker.join();
 }
 
-void ThreadPool::play(uint32_t job, int owner, int thread) {
-  Hand &hand = hands[size_t(owner)];
-  // Every run of the job before was taken or empty. A worker that is late for its
-  // own job finds a later number here.
-  uint32_t before = job - 1;
-  if (!hand.claimed.compare_exchange_strong(before, job, std::memory_order_acq_rel))
-    return;
-  int64_t begin = hand.begin.load(std::memory_order_relaxed), end = hand.end.load(std::memory_order_relaxed);
-  auto start = std::chrono::steady_clock::now();
-  work.load(std::memory_order_relaxed)(context.load(std::memory_order_relaxed), begin, end, thread);
-  std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-  hands[size_t(thread)].itemsDone += end - begin;
-  hands[size_t(thread)].seconds += taken.count();
-  chunksDone.fetch_add(1, std::memory_order_release);
+bool ThreadPool::take(Hand &hand, bool atBack, Piece &piece) {
+  uint64_t seen = hand.left.load(std::memory_order_relaxed);
+  while (true) {
+    auto begin = int64_t(seen >> 32), end = int64_t(uint32_t(seen)), count = end - begin;
+    if (count <= 0)
+      return false;
+    if (cut == Cut::Pieces)
+      count = std::max<int64_t>(1, count / kPieceShare);
+    piece = atBack ? Piece{end - count, end} : Piece{begin, begin + count};
+    (atBack ? end : begin) += atBack ? -count : count;
+    if (hand.left.compare_exchange_weak(seen, uint64_t(begin) << 32 | uint64_t(end), std::memory_order_relaxed))
+      return true;
+  }
 }
 
-void ThreadPool::drain(uint32_t job, int thread) {
-  play(job, thread, thread);
-  uint64_t seen = next.load(std::memory_order_acquire);
-  while (uint32_t(seen >> 32) == job) {
-    auto index = int64_t(uint32_t(seen));
-    // These may belong to a later job; then that job's closing of `next` has
-    // happened before and the exchange below fails.
-    WorkFn run = work.load(std::memory_order_acquire);
-    void *argument = context.load(std::memory_order_acquire);
-    if (index >= chunks.load(std::memory_order_acquire))
-      break;
-    int64_t begin = chunkBegin[size_t(index)].load(std::memory_order_acquire);
-    int64_t end = chunkBegin[size_t(index) + 1].load(std::memory_order_acquire);
-    if (!next.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel, std::memory_order_acquire))
-      continue;
-    run(argument, begin, end, thread);
-    chunksDone.fetch_add(1, std::memory_order_release);
-    seen = next.load(std::memory_order_acquire);
+void ThreadPool::play(const Piece &piece, int thread) {
+  auto start = std::chrono::steady_clock::now();
+  work(context, piece.begin * grain, std::min(total, piece.end * grain), thread);
+  std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  hands[size_t(thread)].done += piece.end - piece.begin;
+  hands[size_t(thread)].seconds += taken.count();
+  grainsLeft.fetch_sub(piece.end - piece.begin, std::memory_order_release);
+}
+
+void ThreadPool::drain(int thread) {
+  Piece piece;
+  while (take(hands[size_t(thread)], false, piece))
+    play(piece, thread);
+  while (true) {
+    Hand *fullest = nullptr;
+    int64_t most = 0;
+    for (Hand &hand : hands) {
+      uint64_t left = hand.left.load(std::memory_order_relaxed);
+      int64_t count = int64_t(uint32_t(left)) - int64_t(left >> 32);
+      if (count > most) {
+        most = count;
+        fullest = &hand;
+      }
+    }
+    if (!fullest)
+      return;
+    if (take(*fullest, true, piece))
+      play(piece, thread);
   }
-  // For those who have not woken up.
-  for (int other = 0; other < size(); ++other)
-    play(job, other, thread);
 }
 
 void ThreadPool::workerLoop(int thread) {
@@ -127,89 +131,81 @@ void ThreadPool::workerLoop(int thread) {
     last = current;
     if (stopping.load())
       return;
-    drain(current, thread);
+    inside.fetch_add(1);
+    if (open.load() == current)
+      drain(thread);
+    inside.fetch_sub(1);
   }
 }
 
-int64_t ThreadPool::deal(uint32_t job, int64_t grains, int64_t total, int64_t grain) {
+void ThreadPool::deal(int64_t grains) {
   double all = 0, before = 0;
   for (const Hand &hand : hands)
     all += hand.speed;
-  int64_t runs = 0, done = 0;
+  int64_t begin = 0;
   for (Hand &hand : hands) {
     before += hand.speed;
     bool isLast = &hand == &hands.back();
     int64_t end = isLast ? grains : std::min<int64_t>(grains, std::llround(double(grains) * before / all));
-    hand.begin.store(done * grain, std::memory_order_relaxed);
-    hand.end.store(std::min(total, end * grain), std::memory_order_relaxed);
-    hand.itemsDone = 0;
+    hand.left.store(uint64_t(begin) << 32 | uint64_t(end), std::memory_order_relaxed);
+    hand.dealt = end - begin;
+    hand.done = 0;
     hand.seconds = 0;
-    runs += end > done;
-    if (end == done)
-      hand.claimed.store(job, std::memory_order_relaxed);
-    done = end;
+    begin = end;
   }
-  return runs;
-}
-
-int64_t ThreadPool::cutWork(uint32_t job, int64_t total, int64_t grain, Cut cut) {
-  int64_t grains = (total + grain - 1) / grain, done = 0, index = 0;
-  if (cut == Cut::Runs)
-    done = grains < kFewItems * size() ? grains : grains - grains / kTailShare;
-  int64_t runs = deal(job, done, total, grain);
-  int64_t even = std::max<int64_t>(1, (grains - done) / (kChunksPerThread * size()));
-  auto most = int64_t(chunkBegin.size()) - 1;
-  for (; done < grains; ++index) {
-    chunkBegin[size_t(index)].store(done * grain, std::memory_order_release);
-    // The last piece that fits the table takes what is left.
-    done += index + 1 == most ? grains - done : std::min(even, grains - done);
-  }
-  chunkBegin[size_t(index)].store(total, std::memory_order_release);
-  chunks.store(index, std::memory_order_release);
-  return runs + index;
 }
 
 void ThreadPool::learnSpeeds() {
   double sum = 0;
   for (const Hand &hand : hands) {
     // Runs of others, or too short a time, say nothing.
-    if (hand.itemsDone == 0 || hand.itemsDone != hand.end - hand.begin || hand.seconds < kLearnSeconds)
+    if (hand.done == 0 || hand.seconds < kLearnSeconds)
       return;
-    sum += double(hand.itemsDone) / hand.seconds;
+    sum += double(hand.done) / hand.seconds;
   }
   for (Hand &hand : hands) {
-    double speed = double(hand.itemsDone) / hand.seconds * size() / sum;
+    double speed = double(hand.done) / hand.seconds * size() / sum;
     hand.speed = std::clamp(hand.speed + kLearnRate * (speed - hand.speed), 0.2, 5.0);
   }
 }
 
-void ThreadPool::parallelFor(int64_t total, int64_t grain, Cut cut, WorkFn run, void *argument) {
-  if (total <= 0)
+void ThreadPool::parallelFor(int64_t count, int64_t step, Cut how, WorkFn run, void *argument) {
+  if (count <= 0)
     return;
-  grain = std::max<int64_t>(grain, 1);
-  if (workers.empty() || total <= grain) {
-    run(argument, 0, total, 0);
+  step = std::max<int64_t>(step, 1);
+  while (count / step >= kMostGrains)
+    step *= 2;
+  if (workers.empty() || count <= step) {
+    run(argument, 0, count, 0);
     return;
   }
 
+  work = run;
+  context = argument;
+  total = count;
+  grain = step;
+  cut = how;
+  int64_t grains = (count + step - 1) / step;
+  deal(grains);
+  grainsLeft.store(grains, std::memory_order_relaxed);
   uint32_t job = generation.load(std::memory_order_relaxed) + 1;
-  // Closing the counter first keeps late workers out while the job is written.
-  next.store(uint64_t(job) << 32 | 0xffffffffu, std::memory_order_seq_cst);
-  work.store(run, std::memory_order_release);
-  context.store(argument, std::memory_order_release);
-  int64_t numChunks = cutWork(job, total, grain, cut);
-  chunksDone.store(0, std::memory_order_relaxed);
-  next.store(uint64_t(job) << 32, std::memory_order_release);
-  generation.store(job, std::memory_order_seq_cst);
-  if (sleepers.load(std::memory_order_seq_cst) > 0)
+  job += job == 0;
+  open.store(job);
+  generation.store(job);
+  if (sleepers.load() > 0)
     generation.notify_all();
 
-  drain(job, 0);
-  for (int i = 0; chunksDone.load(std::memory_order_acquire) < numChunks; ++i) {
-    relax();
-    if (i >= kSpins)
-      std::this_thread::yield();
-  }
+  drain(0);
+  auto wait = [](auto isOver) {
+    for (int i = 0; !isOver(); ++i) {
+      relax();
+      if (i >= kSpins)
+        std::this_thread::yield();
+    }
+  };
+  wait([&] { return grainsLeft.load(std::memory_order_acquire) == 0; });
+  open.store(0);
+  wait([&] { return inside.load() == 0; });
   if (cut == Cut::Runs)
     learnSpeeds();
 }

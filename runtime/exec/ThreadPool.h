@@ -12,10 +12,9 @@ namespace pg::rt {
 /// Work [begin, end) on behalf of thread `thread` (0 = the caller).
 using WorkFn = void (*)(void *context, int64_t begin, int64_t end, int thread);
 
-/// Persistent workers that spin for a moment and then sleep. Chunks are drawn
-/// from one atomic counter, so no thread waits for a worker that holds no work; work
-/// that wants runs is dealt out first, to each thread what it did in the same time
-/// before.
+/// Persistent workers that spin for a moment and then sleep. Work is dealt out, to each
+/// thread what it did in the same time before (a processor shared with other work is
+/// slow for milliseconds or for seconds); who has done his own takes from the others.
 class ThreadPool {
 public:
   /// `threads` >= 1 counts the calling thread.
@@ -26,17 +25,17 @@ public:
 
   int size() const { return int(workers.size()) + 1; }
 
-  /// How work is cut: into many equal pieces, or into one long run for each thread,
-  /// in proportion to the threads' speeds (a processor shared with other work is slow
-  /// for seconds), and where there is much of it some short pieces for the end.
-  enum class Cut { Even, Runs };
+  /// How a thread takes what it was dealt: in pieces, ever shorter, which leaves
+  /// something for others should it fall behind, or in one run, where what is done at
+  /// once costs less.
+  enum class Cut { Pieces, Runs };
 
   /// Runs [0, count) cut at multiples of `grain`; returns when all is done.
   /// One caller at a time; must not be called from inside `work`.
   void parallelFor(int64_t count, int64_t grain, Cut cut, WorkFn work, void *context);
 
   template <typename F> void parallelFor(int64_t count, int64_t grain, F &&body) {
-    parallelFor(count, grain, Cut::Even, body);
+    parallelFor(count, grain, Cut::Pieces, body);
   }
   template <typename F> void parallelFor(int64_t count, int64_t grain, Cut cut, F &&body) {
     parallelFor(
@@ -48,39 +47,43 @@ public:
   }
 
 private:
-  /// What is dealt to a thread. Only the thread writes what it measures.
+  /// What is dealt to a thread. What it measures only the thread writes.
   struct alignas(64) Hand {
-    std::atomic<uint32_t> claimed{0}; ///< the last job whose run was taken or empty
-    std::atomic<int64_t> begin{0}, end{0};
-    int64_t itemsDone = 0;
+    std::atomic<uint64_t> left{0}; ///< grains [high half, low half) not taken yet
+    int64_t dealt = 0;             ///< grains at the beginning of the job
+    int64_t done = 0;
     double seconds = 0;
     double speed = 1; ///< relative to the mean of the threads
   };
+  struct Piece {
+    int64_t begin, end; ///< grains
+  };
 
-  /// Takes the run dealt to `owner` for a job, if it is still there, and does it.
-  void play(uint32_t job, int owner, int thread);
-  /// A run, then chunks of a job until none is left or it is over.
-  void drain(uint32_t job, int thread);
+  /// Takes a piece of a hand, from the front or from the back; false when it is empty.
+  bool take(Hand &hand, bool atBack, Piece &piece);
+  void play(const Piece &piece, int thread);
+  /// Its own hand, then the fullest of the others, until all are empty.
+  void drain(int thread);
   void workerLoop(int thread);
-  /// Writes the pieces of a job; returns how many.
-  int64_t cutWork(uint32_t job, int64_t total, int64_t grain, Cut cut);
-  /// Deals the first `grains` grains; returns how many runs are not empty.
-  int64_t deal(uint32_t job, int64_t grains, int64_t total, int64_t grain);
+  void deal(int64_t grains);
   /// What the threads' runs of the job that has ended say of their speeds.
   void learnSpeeds();
 
-  // The work counter: job number in the high half, next chunk in the low half.
-  // A worker that wakes late fails its exchange and looks again.
-  alignas(64) std::atomic<uint64_t> next{0};
-  alignas(64) std::atomic<int64_t> chunksDone{0};
+  /// Number of the job begun last; a worker that sees a new one looks for work.
   alignas(64) std::atomic<uint32_t> generation{0};
+  /// Number of the job whose hands may be touched, else 0; and how many workers may
+  /// still do so. Both are written before the other is read, so that the next job
+  /// is not written under the eyes of a worker that is late.
+  std::atomic<uint32_t> open{0};
+  std::atomic<int> inside{0};
+  alignas(64) std::atomic<int64_t> grainsLeft{0}; ///< not done yet
   std::atomic<uint32_t> sleepers{0};
   std::atomic<bool> stopping{false};
-  // The running job; written before `next` is published with its number.
-  std::atomic<WorkFn> work{nullptr};
-  std::atomic<void *> context{nullptr};
-  std::atomic<int64_t> chunks{0};
-  std::vector<std::atomic<int64_t>> chunkBegin; ///< and the end of the last one
+  // The running job, written while nobody is inside.
+  WorkFn work = nullptr;
+  void *context = nullptr;
+  int64_t total = 0, grain = 1;
+  Cut cut = Cut::Pieces;
   std::vector<Hand> hands;
   int spins;
   std::vector<std::thread> workers;

@@ -24,12 +24,18 @@ struct Batch {
   const int32_t *slot;        ///< adapter slot of the token's row
 };
 
+/// Bytes at the beginning of scratch that are not for what a kernel computes.
+inline constexpr int64_t kScratchHeader = 64;
+
 /// Entry point of every CPU kernel. Runs the work items [begin, end).
 ///   buffers  one pointer per tensor argument, then one per yield of the
 ///            kernel_def, in order (KernelDefOp)
 ///   scalars  the launch's f64 constants, in block-argument order
 ///   scratch  private to the calling thread, Kernel::scratchBytes, 64-byte
-///            aligned, contents undefined
+///            aligned. Its first 8 bytes are zero in a thread's first call of a
+///            launch; in its later calls of that launch all is as it was left, so
+///            that a kernel can keep what it has packed. The next 8 are the
+///            runtime's; else contents are undefined
 /// What an item is depends on the launch (WorkItems): a row for row kernels, a
 /// tile for matmul, a block of queries for attention. The result never depends
 /// on how [0, count) is cut into calls, except that cuts are multiples of

@@ -30,7 +30,7 @@ namespace pg::rt {
 
 /// Bumped on every change of layout or kernel ABI; another version is answered
 /// by "recompile" (exit 5).
-inline constexpr uint32_t kPackageVersion = 5;
+inline constexpr uint32_t kPackageVersion = 6;
 
 /// Keys an attending token is taken to have where no batch is known: the mean of rows of 1,024.
 inline constexpr int64_t kTypicalKeys = 512;

@@ -43,10 +43,10 @@ pg.kernel_def @gate attributes {modes = array<i64: 0, 0>} {
 // -----
 
 // A dear value needed by the sum and by the quotient is computed once and kept
-// in the thread's scratch (2048 elements of four bytes): the four vectors of
+// in the thread's scratch (2048 elements of four bytes, behind 64 bytes of header): the four vectors of
 // the unrolled sum hold the only exponentials.
 // CHECK-LABEL: func.func @softmax(
-// CHECK-SAME: pg.scratch = 8192
+// CHECK-SAME: pg.scratch = 8256
 // CHECK-COUNT-4: math.exp
 // CHECK-NOT: math.exp
 // CHECK: return

@@ -43,6 +43,7 @@ StatusOr<std::unique_ptr<Device>> CpuDevice::create(const Package &package, Thre
   if (!code)
     return code.status();
   device->code = std::move(*code);
+  device->scratchStride = uint64_t(kScratchHeader);
   for (const Kernel &kernel : package.kernels)
     device->scratchStride =
         std::max(device->scratchStride, (kernel.scratchBytes + kAlignment - 1) / kAlignment * kAlignment);
@@ -141,21 +142,27 @@ void CpuDevice::launch(size_t index, size_t i, const Batch *batch, const std::at
     char *scratch;
     uint64_t stride;
     const std::atomic<bool> *abort;
+    uint64_t number; ///< of the launch
     int64_t piece;
     Profile::ThreadSpan *spans; ///< one per thread, or nullptr
   };
   const Launch &launch = package.entries[index].launches[i];
   const BoundEntry &binding = entries[index];
   Call call{code.functions()[launch.kernel], binding.buffers.data() + binding.firstBuffer[i],
-            launch.scalars.data(), batch, scratch, scratchStride, abort, 0, spans};
+            launch.scalars.data(), batch, scratch, scratchStride, abort, ++launches, 0, spans};
   // A thread that works alone gets the launch as one range: cut it, so that a long one can be given up.
   int64_t count = launch.items.count(batch ? batch->numTokens : 0), grain = std::max<int64_t>(launch.items.grain, 1);
   call.piece = std::max<int64_t>(1, count / (grain * kAbortPieces)) * grain;
   threads.parallelFor(
-      count, launch.items.grain, launch.items.wantsRuns ? ThreadPool::Cut::Runs : ThreadPool::Cut::Even,
+      count, launch.items.grain, launch.items.wantsRuns ? ThreadPool::Cut::Runs : ThreadPool::Cut::Pieces,
       [](void *context, int64_t begin, int64_t end, int thread) {
         auto &c = *static_cast<Call *>(context);
         char *own = c.scratch + c.stride * uint64_t(thread);
+        auto *header = reinterpret_cast<uint64_t *>(own); // KernelAbi.h
+        if (header[1] != c.number) {
+          header[0] = 0;
+          header[1] = c.number;
+        }
         double from = c.spans ? monotonicSeconds() : 0, used = c.spans ? threadSeconds() : 0;
         if (!c.abort)
           c.function(c.buffers, c.scalars, c.batch, begin, end, own);

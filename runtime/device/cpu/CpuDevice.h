@@ -49,6 +49,7 @@ private:
   std::vector<BoundEntry> entries;
   char *scratch = nullptr;
   uint64_t scratchStride = 0;
+  uint64_t launches = 0; ///< so far; scratch holds the number of its last one
   std::vector<char> results[kResults]; ///< of the last tickets
   uint64_t nextResult = 0;
 };

@@ -49,7 +49,7 @@ KernelRunner::KernelRunner(const std::string &text, int64_t vectorBytes,
   const auto &[symbol, kernel] = *code->kernels.begin();
   shape = kernel.items;
   kind = kernel.category;
-  scratch.resize(kernel.scratchBytes + 64);
+  scratch.resize(std::max<size_t>(kernel.scratchBytes, rt::kScratchHeader) + 64);
 
   int file = compiled->file = memfd_create("kernels", MFD_CLOEXEC);
   ssize_t written = write(file, code->elf.data(), code->elf.size());
@@ -85,6 +85,7 @@ void KernelRunner::run(const std::vector<void *> &buffers,
   // Scratch is undefined between calls: NaNs make a stale read visible.
   if (fillsScratch)
     std::fill(scratch.begin(), scratch.end(), char(0xFF));
+  *static_cast<uint64_t *>(aligned) = 0;
   for (int64_t begin = 0; begin < count; begin += cut)
     function(buffers.data(), scalars.data(), &batch, begin,
              std::min(begin + cut, count), aligned);

@@ -261,7 +261,7 @@ TEST(MatmulKernel, RunsOverSeveralColumnBlocksNeverChangeBits) {
                                  "{transpose_a}", 0));
   ASSERT_TRUE(kernel.isReady());
   PackedBatch batch(n, {}, {});
-  ASSERT_EQ(kernel.items(n), 40);
+  ASSERT_EQ(kernel.items(n), 75);
   auto a = noise<float>(n * out, 1), b = noise<float>(n * in, 2);
   std::vector<float> whole(out * in, NAN), cut(out * in);
   kernel.run({a.data(), b.data(), whole.data()}, batch.view);

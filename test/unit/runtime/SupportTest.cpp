@@ -106,7 +106,7 @@ TEST(ThreadPool, EveryItemOnceForAllShapes) {
             ++seen[size_t(i)];
         };
         for (int repeat = 0; repeat < 20; ++repeat)
-          pool.parallelFor(count, grain, repeat % 2 ? ThreadPool::Cut::Runs : ThreadPool::Cut::Even, work);
+          pool.parallelFor(count, grain, repeat % 2 ? ThreadPool::Cut::Runs : ThreadPool::Cut::Pieces, work);
         for (int64_t i = 0; i < count; ++i)
           ASSERT_EQ(seen[size_t(i)], 20) << threads << " " << count << " " << grain;
       }
