@@ -6,7 +6,8 @@
 // call handles what lies side by side in a column block as runs of rows, so that
 // what is packed serves as much as a thread has. Per run:
 //   1. for each block of k, in order: pack B (once for all that a thread does of a
-//      column block, where one block is all of k), pack A (evaluating the prologue) and multiply.
+//      column block in a launch, where one block is all of k), pack A (evaluating the
+//      prologue) and multiply.
 //      Rows of A that lie in memory as they are wanted are not packed: the
 //      micro-kernel reads a few of them in step, which the machine fetches ahead,
 //      while packing waits for memory. An A that lies transposed is packed for the
@@ -148,7 +149,7 @@ private:
   int64_t staticRows = 0, staticDepth = 0, columnCount = 0;
   int64_t numberDepth = 0;  ///< static depth in numbers, where k counts pairs
   int64_t itemRows = 0, blockColumns = 0, blockDepth = 0;
-  bool packsOnce = false; ///< B, for all runs of a column block
+  bool packsOnce = false; ///< B, for all of a launch that a thread does of a column block
   bool oneBlock = false;  ///< of k, and C holds one micro-tile at a time
   Val rowCount, depthCount;
   TileA a;

@@ -86,9 +86,12 @@ void KernelRunner::run(const std::vector<void *> &buffers,
   if (fillsScratch)
     std::fill(scratch.begin(), scratch.end(), char(0xFF));
   *static_cast<uint64_t *>(aligned) = 0;
-  for (int64_t begin = 0; begin < count; begin += cut)
+  int64_t pieces = (count + cut - 1) / cut;
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    int64_t begin = (backwards ? pieces - 1 - piece : piece) * cut;
     function(buffers.data(), scalars.data(), &batch, begin,
              std::min(begin + cut, count), aligned);
+  }
 }
 
 PackedBatch::PackedBatch(int64_t tokens, const std::vector<int64_t> &rowBounds,

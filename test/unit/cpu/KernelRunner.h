@@ -30,6 +30,8 @@ public:
            int64_t cut = 0, const std::vector<double> &scalars = {});
   /// Off: scratch is left as it is between calls, for measurements.
   bool fillsScratch = true;
+  /// The last piece of a run first.
+  bool backwards = false;
   int64_t items(int64_t tokens) const;
   const rt::WorkItems &workItems() const { return shape; }
   const std::string &category() const { return kind; }

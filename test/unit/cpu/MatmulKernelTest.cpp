@@ -273,6 +273,33 @@ TEST(MatmulKernel, RunsOverSeveralColumnBlocksNeverChangeBits) {
   }
 }
 
+TEST(MatmulKernel, WeightsPackedForOnePieceServeTheNextAndNeverChangeBits) {
+  // A thread does pieces of several column blocks in any order, and many of one. Depths
+  // with a block of columns of 256 and of 64.
+  for (int64_t in : {96, 2048}) {
+    int64_t out = 600, n = 150;
+    KernelRunner kernel(matmulText(tensor(-1, in), tensor(out, in), tensor(-1, out),
+                                   "{transpose_b}", 0));
+    ASSERT_TRUE(kernel.isReady());
+    EXPECT_FALSE(kernel.workItems().wantsRuns);
+    PackedBatch batch(n, {}, {});
+    auto a = noise<float>(n * in, 1), b = noise<float>(out * in, 2), other = noise<float>(out * in, 3);
+    std::vector<float> whole(n * out, NAN), cut(n * out);
+    kernel.run({a.data(), b.data(), whole.data()}, batch.view);
+    EXPECT_LT(worstError(whole, product(a, b, n, out, in, false, true)), 2e-5);
+    for (int64_t pieces : {1, 3, 7})
+      for (bool backwards : {false, true}) {
+        kernel.backwards = backwards;
+        // What another launch has packed serves nobody.
+        kernel.fillsScratch = false;
+        kernel.run({a.data(), other.data(), cut.data()}, batch.view, pieces);
+        std::fill(cut.begin(), cut.end(), NAN);
+        kernel.run({a.data(), b.data(), cut.data()}, batch.view, pieces);
+        EXPECT_EQ(whole, cut) << in << " " << pieces << " " << backwards;
+      }
+  }
+}
+
 TEST(MatmulKernel, PrologueAndEpilogueWithTwoResults) {
   // y = (2 x) w^T; results: leaky(y)^2 as [N, 4, 24] and x0 + scale * y.
   std::string text = R"(

@@ -11,9 +11,11 @@
 #include "runtime/train/Schedule.h"
 
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <thread>
 
 namespace pg::rt {
 namespace {
@@ -110,6 +112,23 @@ TEST(ThreadPool, EveryItemOnceForAllShapes) {
         for (int64_t i = 0; i < count; ++i)
           ASSERT_EQ(seen[size_t(i)], 20) << threads << " " << count << " " << grain;
       }
+}
+
+TEST(ThreadPool, WhatAThreadCannotDoOthersTake) {
+  // The first piece waits for all others, most of which were dealt to the same thread.
+  ThreadPool pool(2);
+  constexpr int64_t kCount = 100;
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    std::atomic<int64_t> done{0};
+    auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    pool.parallelFor(kCount, 1, [&](int64_t begin, int64_t end, int) {
+      while (begin == 0 && done < kCount - end && std::chrono::steady_clock::now() < deadline)
+        std::this_thread::yield();
+      done += end - begin;
+    });
+    EXPECT_EQ(done, kCount);
+    EXPECT_LT(std::chrono::steady_clock::now(), deadline);
+  }
 }
 
 TEST(Schedule, PhaseIsTheLastThatHasBegun) {
