@@ -254,7 +254,7 @@ TEST(MatmulKernel, SplittingTheItemsNeverChangesBits) {
 }
 
 TEST(MatmulKernel, RunsOverSeveralColumnBlocksNeverChangeBits) {
-  // 8 items of rows, more than a run has, in 5 column blocks; more tokens than a
+  // 15 items of rows, more than a run has, in 5 column blocks; more tokens than a
   // block of k. Pieces begin and end inside column blocks or span some of them.
   int64_t out = 700, in = 1100, n = 300;
   KernelRunner kernel(matmulText(tensor(-1, out), tensor(-1, in), tensor(out, in),
@@ -286,7 +286,8 @@ TEST(MatmulKernel, WeightsPackedForOnePieceServeTheNextAndNeverChangeBits) {
     auto a = noise<float>(n * in, 1), b = noise<float>(out * in, 2), other = noise<float>(out * in, 3);
     std::vector<float> whole(n * out, NAN), cut(n * out);
     kernel.run({a.data(), b.data(), whole.data()}, batch.view);
-    EXPECT_LT(worstError(whole, product(a, b, n, out, in, false, true)), 2e-5);
+    // One f32 sum of `in` terms: rounding grows with them.
+    EXPECT_LT(worstError(whole, product(a, b, n, out, in, false, true)), in > 512 ? 1e-4 : 2e-5);
     for (int64_t pieces : {1, 3, 7})
       for (bool backwards : {false, true}) {
         kernel.backwards = backwards;
