@@ -240,9 +240,10 @@ std::string TargetPair::compare(const std::string &name, const rt::Batch &batch,
   const cpu::EmittedKernel &shape = state->cpu.kernels.at(name);
   std::vector<char> scratch(shape.scratchBytes + 64, char(0xFF));
   auto address = reinterpret_cast<uintptr_t>(scratch.data());
+  void *aligned = reinterpret_cast<void *>((address + 63) / 64 * 64);
+  *static_cast<uint64_t *>(aligned) = 0; // a launch begins (KernelAbi.h)
   function(pointersCpu.data(), scalars.data(), &batch, 0,
-           shape.items.count(batch.numTokens),
-           reinterpret_cast<void *>((address + 63) / 64 * 64));
+           shape.items.count(batch.numTokens), aligned);
 
   for (size_t b = 0; b < buffers.size(); ++b) {
     const Buffer &buffer = buffers[b];
