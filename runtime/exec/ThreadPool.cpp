@@ -148,7 +148,6 @@ void ThreadPool::deal(int64_t grains) {
     bool isLast = &hand == &hands.back();
     int64_t end = isLast ? grains : std::min<int64_t>(grains, std::llround(double(grains) * before / all));
     hand.left.store(uint64_t(begin) << 32 | uint64_t(end), std::memory_order_relaxed);
-    hand.dealt = end - begin;
     hand.done = 0;
     hand.seconds = 0;
     begin = end;
@@ -158,7 +157,7 @@ void ThreadPool::deal(int64_t grains) {
 void ThreadPool::learnSpeeds() {
   double sum = 0;
   for (const Hand &hand : hands) {
-    // Runs of others, or too short a time, say nothing.
+    // Nothing done, or in too short a time, says nothing.
     if (hand.done == 0 || hand.seconds < kLearnSeconds)
       return;
     sum += double(hand.done) / hand.seconds;

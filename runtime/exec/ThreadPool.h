@@ -50,8 +50,7 @@ private:
   /// What is dealt to a thread. What it measures only the thread writes.
   struct alignas(64) Hand {
     std::atomic<uint64_t> left{0}; ///< grains [high half, low half) not taken yet
-    int64_t dealt = 0;             ///< grains at the beginning of the job
-    int64_t done = 0;
+    int64_t done = 0; ///< grains, of whomever they were
     double seconds = 0;
     double speed = 1; ///< relative to the mean of the threads
   };
