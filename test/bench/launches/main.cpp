@@ -70,7 +70,7 @@ Status open(Side &side, const std::string &entry, int threads) {
   side.executor = std::move(*executor);
   side.entry = side.executor->findEntry(entry);
   if (side.entry < 0)
-    return {Code::Usage, "'" + side.path + "' has no entry '" + entry + "'"};
+    return {Code::Usage, "no entry '" + entry + "'"};
   side.seconds.resize(side.executor->package().entries[size_t(side.entry)].launches.size());
   if (Status status = initialise(*side.executor, 1); !status)
     return status;
@@ -111,13 +111,16 @@ void report(const std::vector<Side> &sides) {
 int main(int argc, char **argv) {
   if (argc < 7)
     return fail("usage: pg-bench-launches ENTRY ROUNDS THREADS TOKENS A.pgx B.pgx ...");
+  for (int i = 2; i < 5; ++i)
+    if (std::atoi(argv[i]) < 1)
+      return fail(std::string("ROUNDS, THREADS and TOKENS are numbers from 1 on, not '") + argv[i] + "'");
   int64_t rounds = std::atoll(argv[2]), tokens = std::atoll(argv[4]);
   std::vector<Side> sides;
   for (int i = 5; i < argc; ++i) {
     Side &side = sides.emplace_back();
     side.path = argv[i];
     if (Status status = open(side, argv[1], std::atoi(argv[3])); !status)
-      return fail(status.message());
+      return fail("'" + side.path + "': " + status.message());
     if (side.seconds.size() != sides[0].seconds.size())
       return fail("'" + side.path + "' has other launches than '" + sides[0].path + "'");
   }
