@@ -70,7 +70,7 @@ Status open(Side &side, const std::string &entry, int threads) {
   side.executor = std::move(*executor);
   side.entry = side.executor->findEntry(entry);
   if (side.entry < 0)
-    return {Code::Usage, "no entry '" + entry + "'"};
+    return {Code::Usage, "'" + side.path + "' has no entry '" + entry + "'"};
   side.seconds.resize(side.executor->package().entries[size_t(side.entry)].launches.size());
   if (Status status = initialise(*side.executor, 1); !status)
     return status;
@@ -120,7 +120,7 @@ int main(int argc, char **argv) {
     Side &side = sides.emplace_back();
     side.path = argv[i];
     if (Status status = open(side, argv[1], std::atoi(argv[3])); !status)
-      return fail("'" + side.path + "': " + status.message());
+      return fail(status.message());
     if (side.seconds.size() != sides[0].seconds.size())
       return fail("'" + side.path + "' has other launches than '" + sides[0].path + "'");
   }
