@@ -36,9 +36,9 @@ namespace {
 /// wanted there.
 constexpr int64_t kTypicalTokens = 1024;
 constexpr int64_t kWantedItems = 8;
-/// Rows of an item, and the most of a run whose sums wait in scratch: with what is
-/// packed of both operands they fill L2.
-constexpr int64_t kItemRows = 48, kRunRows = 8 * kItemRows;
+/// Rows of an item, and the most of a run whose sums wait in scratch: where both operands
+/// are packed for it (with them the sums fill L2), and where only B is.
+constexpr int64_t kItemRows = 48, kRunRows = 11 * kItemRows, kLongRunRows = 4 * kRunRows;
 /// Columns of a block.
 constexpr int64_t kColumns = 256;
 /// The same of a symmetric product, which leaves out more above the diagonal where it
@@ -51,9 +51,8 @@ constexpr int64_t kSymmetricRunRows = 192, kSymmetricItemRows = 96;
 /// strip of A that is multiplied by it in L1.
 constexpr int64_t kDepth = 512;
 /// Up to here all of k is one block, of fewer columns, so that no sums wait and B is
-/// packed once: where A lies in memory, and where it is computed for every block of
-/// columns.
-constexpr int64_t kWholeDepth = 2048, kWholeDepthComputed = 1024;
+/// packed once. Beyond, A would be read for more blocks of columns than that is worth.
+constexpr int64_t kWholeDepth = 1024;
 /// Steps of k in a block of a sum over tokens, whose operands are both packed: the
 /// sums, this block and the next one's lines, asked for meanwhile, need room.
 constexpr int64_t kTokenDepth = 128;
@@ -85,9 +84,10 @@ private:
   /// Rows [row0, row0 + rows) of a column block.
   void emitRun(Val row0, Val rows, Val column0, Val columns);
   void packB(Val k0, Val k, Val column0, Val columns, TileB to);
-  /// Rows and columns [.., end) of the tile whose corner is (row0, column0).
+  /// Rows and columns [.., end) of the run whose corner is (row0, column0), from their
+  /// micro-tile.
   void emitEpilogue(Val row0, Val column0, Val row, Val rowEnd, Val column,
-                    Val columnEnd);
+                    Val columnEnd, TileC tileOfC);
   /// First row that is multiplied in the panel with this column of a symmetric
   /// product. What lies above is above the diagonal, and its mirror image is not.
   Val firstRow(Val column) {
@@ -122,8 +122,8 @@ private:
   Val resultMemory();
   /// Behind the last block of k: the lines that the next epilogue writes.
   LinesAhead nextResults(Val row, Val column, Val k);
-  /// Row of the tile C that holds row r of the run.
-  Val rowOfC(Val r) { return oneBlock ? e.i(0) : r; }
+  /// The micro-tile of C from row r and column `at` of the run on.
+  TileC microTileOfC(Val r, Val at);
   int64_t bufferOf(BlockArgument argument);
   int64_t firstYield() {
     return llvm::count_if(def.getBody().front().getArguments(), [](BlockArgument a) {
@@ -148,7 +148,7 @@ private:
   bool isSymmetric = false; ///< A times A^T
   int64_t staticRows = 0, staticDepth = 0, columnCount = 0;
   int64_t numberDepth = 0;  ///< static depth in numbers, where k counts pairs
-  int64_t itemRows = 0, blockColumns = 0, blockDepth = 0;
+  int64_t itemRows = 0, runRows = 0, blockColumns = 0, blockDepth = 0;
   bool packsOnce = false; ///< B, for all of a launch that a thread does of a column block
   bool oneBlock = false;  ///< of k, and C holds one micro-tile at a time
   Val rowCount, depthCount;
@@ -193,12 +193,11 @@ FailureOr<KernelShape> MatmulKernel::emit() {
   depthCount = !tokenDepth ? e.i(staticDepth)
                : pairs     ? e.ceilDiv(e.numTokens(), 2)
                            : e.numTokens();
-  c = tile.allocateC(oneBlock ? tile.microRows() : kRunRows,
-                     blockColumns);
+  c = tile.allocateC(oneBlock ? tile.microRows() : runRows, blockColumns);
   b = tile.allocatePanels(blockDepth, blockColumns);
   b.pairs = pairs;
   if (op.getTransposeA())
-    a = tile.allocateStrips(blockDepth, kRunRows, tile.microRowsOf(b));
+    a = tile.allocateStrips(blockDepth, runRows, tile.microRowsOf(b));
   else
     a = tile.allocateRows(tile.microRows(), blockDepth);
   if (isSymmetric)
@@ -242,14 +241,15 @@ void MatmulKernel::chooseSizes() {
   }
   blockDepth = tokenDepth ? kTokenDepth : std::min(kDepth, staticDepth);
   bool mayHoldAll = !tokenDepth && !op.getTransposeA();
-  bool isComputed = !isa<BlockArgument>(throughReshapes(op.getA()));
-  int64_t most = isComputed ? kWholeDepthComputed : kWholeDepth;
-  if (mayHoldAll && staticDepth > kDepth && staticDepth <= most) {
+  if (mayHoldAll && staticDepth > kDepth && staticDepth <= kWholeDepth) {
     blockDepth = staticDepth;
     int64_t fitting = kColumns * kDepth / staticDepth / panel * panel;
     blockColumns = std::min(blockColumns, std::max(panel, fitting));
   }
   packsOnce = blockDepth == staticDepth && !op.getTransposeA();
+  // What is mirrored comes from C, which should be near.
+  runRows = isSymmetric && packsOnce ? kSymmetricRunRows
+            : op.getTransposeA() || isSymmetric ? kRunRows : kLongRunRows;
   oneBlock = !isSymmetric && blockDepth == staticDepth;
 }
 
@@ -257,10 +257,7 @@ void MatmulKernel::emitItems() {
   int64_t columnBlocks = (columnCount + blockColumns - 1) / blockColumns;
   // Without packed rows and sums in scratch a run is as long as it likes.
   bool isBounded = !oneBlock || op.getTransposeA();
-  int64_t runUnits = isBounded ? kRunRows / itemRows : int64_t(1) << 40;
-  // What is mirrored comes from C, which should be near.
-  if (isSymmetric && packsOnce)
-    runUnits = kSymmetricRunRows / itemRows;
+  int64_t runUnits = isBounded ? runRows / itemRows : int64_t(1) << 40;
   Val units = e.ceilDiv(rowCount, itemRows);
   double perBlock = static_cast<double>(blockColumns), perItem = static_cast<double>(itemRows);
   e.loop(e.i(0), e.i(columnBlocks), 1, {e.i(0), e.begin()},
@@ -410,12 +407,12 @@ void MatmulKernel::multiply(Val row0, Val rows, Val column0, Val columns, Val k0
     }
     e.loop(e.i(0), panels, 1, [&](Val p) {
       Val at = p * panel;
-      TileC to{e.addressF(c.ptr, rowOfC(r) * c.stride + at), c.stride};
+      TileC to = microTileOfC(r, at);
       auto one = [&] {
         tile.multiplyMicro(left, stride, e.i(a.step), b, p, to, k, how, ahead(r, p));
         e.ifThen(isLast, [&] {
           emitEpilogue(row0, column0, r, e.min(r + micro, rows), at,
-                       e.min(at + panel, columns));
+                       e.min(at + panel, columns), to);
         });
       };
       if (isSymmetric)
@@ -491,36 +488,33 @@ SmallVector<Val> MatmulKernel::memoryBehind(Side side) {
 
 LinesAhead MatmulKernel::nextBlock(Val row0, Val rows, Val column0, Val columns,
                                    Val turn, Val turns, Val next, Val k) {
-  // Of every tensor in turn some columns, as many lines as a micro-kernel has rows.
+  // A micro-tile's share is some steps of one tensor's part, line by line along the
+  // rows of memory, which the machine then fetches ahead of what is asked for.
   int64_t line = Strip::kLineBytes / e.floatBytes(), width = tile.microRowsOf(b) * line;
   struct Part {
-    Val memory, extent, first, groups;
+    Val memory, extent, first, count;
   };
   SmallVector<Part> parts;
-  Val groups = e.i(0);
   for (Side side : {Left, Right}) {
     bool isLeft = side == Left;
     if (!isLeft && op.getTransposeB())
       continue;
-    for (Val memory : memoryBehind(side)) {
-      Val count = e.ceilDiv(isLeft ? rows : columns, width);
+    for (Val memory : memoryBehind(side))
       parts.push_back({memory, e.i(isLeft ? staticRows : columnCount),
-                       isLeft ? row0 : column0, count});
-      groups = groups + count;
-    }
+                       isLeft ? row0 : column0, isLeft ? rows : columns});
   }
-  Val perGroup = e.max(e.i(1), turns / e.max(groups, e.i(1)));
-  Val group = turn / perGroup, share = (k + perGroup - 1.0) / perGroup;
-  Val step = next + turn % perGroup * share, at = a.ptr, extent = e.i(0);
-  for (const Part &part : parts) {
-    Val isThis = (group >= 0) & (group < part.groups);
-    Val here = e.addressF(part.memory, step * part.extent + part.first +
-                                           group * static_cast<double>(width));
+  int64_t tensors = std::max<int64_t>(1, parts.size());
+  Val slot = turn * k * static_cast<double>(tensors) / turns;
+  Val step = next + slot / static_cast<double>(tensors);
+  Val part = slot % tensors, at = a.ptr, count = e.i(width);
+  for (auto [index, one] : llvm::enumerate(parts)) {
+    Val isThis = part == static_cast<double>(index);
+    Val here = e.addressF(one.memory, step * one.extent + one.first);
     at = e.select(isThis, here, at);
-    extent = e.select(isThis, part.extent, extent);
-    group = group - part.groups;
+    count = e.select(isThis, one.count, count);
   }
-  return {at, e.i(line), e.max(e.i(1), k / e.max(share, e.i(1))), extent};
+  Val bursts = e.ceilDiv(count, width);
+  return {at, e.i(line), e.max(e.i(1), (k + (bursts - 1.0)) / bursts), e.i(width)};
 }
 
 LinesAhead MatmulKernel::nextResults(Val row, Val column, Val k) {
@@ -549,15 +543,24 @@ int64_t MatmulKernel::bufferOf(BlockArgument argument) {
       [](BlockArgument a) { return isa<RankedTensorType>(a.getType()); });
 }
 
+TileC MatmulKernel::microTileOfC(Val r, Val at) {
+  if (oneBlock)
+    return {e.addressF(c.ptr, at), c.stride};
+  if (isSymmetric) // row by row, as it is mirrored
+    return {e.addressF(c.ptr, r * c.stride + at), c.stride};
+  // One behind the other, so that the machine fetches the next one ahead.
+  int64_t micro = tile.microRowsOf(b), width = roundUp(blockColumns, b.columns);
+  return {e.addressF(c.ptr, r * width + at * static_cast<double>(micro)), b.columns};
+}
+
 void MatmulKernel::emitEpilogue(Val row0, Val column0, Val row, Val rowEnd,
-                                Val column, Val columnEnd) {
+                                Val column, Val columnEnd, TileC tileOfC) {
   e.loop(row, rowEnd, 1, [&](Val r) {
     Val token = row0 + r;
     tile.columnsLoop(columnEnd - column, tailOf(columnCount),
                      [&](Val at, int64_t lanes) {
-                       Val value =
-                           e.load(e.vecType(lanes), c.ptr,
-                                  (oneBlock ? r - row : r) * c.stride + column + at);
+                       Val value = e.load(e.vecType(lanes), tileOfC.ptr,
+                                          (r - row) * tileOfC.stride + at);
                        emitYields(token, column0 + column + at, value, lanes);
                      });
   });

@@ -273,10 +273,30 @@ TEST(MatmulKernel, RunsOverSeveralColumnBlocksNeverChangeBits) {
   }
 }
 
+TEST(MatmulKernel, SumsOfSeveralBlocksOfKInSeveralRunsNeverChangeBits) {
+  // Deeper than one block of k, more rows than the sums of a run have room for, a last
+  // panel and a last micro-kernel that are not whole.
+  int64_t out = 72, in = 1100, n = 2303;
+  KernelRunner kernel(matmulText(tensor(-1, in), tensor(out, in), tensor(-1, out),
+                                 "{transpose_b}", 0));
+  ASSERT_TRUE(kernel.isReady());
+  EXPECT_TRUE(kernel.workItems().wantsRuns);
+  PackedBatch batch(n, {}, {});
+  auto a = noise<float>(n * in, 1), b = noise<float>(out * in, 2);
+  std::vector<float> whole(n * out, NAN), cut(n * out);
+  kernel.run({a.data(), b.data(), whole.data()}, batch.view);
+  EXPECT_LT(worstError(whole, product(a, b, n, out, in, false, true)), 1e-4);
+  for (int64_t pieces : {1, 7, 48}) {
+    std::fill(cut.begin(), cut.end(), NAN);
+    kernel.run({a.data(), b.data(), cut.data()}, batch.view, pieces);
+    EXPECT_EQ(whole, cut) << pieces;
+  }
+}
+
 TEST(MatmulKernel, WeightsPackedForOnePieceServeTheNextAndNeverChangeBits) {
   // A thread does pieces of several column blocks in any order, and many of one. Depths
-  // with a block of columns of 256 and of 64.
-  for (int64_t in : {96, 2048}) {
+  // with a block of columns of 256 and of 128.
+  for (int64_t in : {96, 1024}) {
     int64_t out = 600, n = 150;
     KernelRunner kernel(matmulText(tensor(-1, in), tensor(out, in), tensor(-1, out),
                                    "{transpose_b}", 0));
