@@ -110,16 +110,20 @@ private:
     return side == Left ? !op.getTransposeA() : op.getTransposeB();
   }
   /// What the micro-tile at a row and in a panel of a column block asks for where A lies
-  /// row by row: its share of the next rows of A and C.
+  /// row by row: its share of the next rows of A and of what the epilogue needs.
   LinesAhead nextRows(Val row, Val column0, Val columns, Val panel, Val k0, Val k);
-  /// Tensors in memory from which a computed operand is made, element by element.
-  SmallVector<Val> memoryBehind(Side side);
+  bool isFloat(Value value);
+  /// Arguments of the float type from which a tensor is made element by element, other
+  /// than through the product.
+  void findTensors(Value root, SmallVector<Value> &found);
+  /// Where those of an operand lie.
+  SmallVector<Val> memoryBehind(Value factor);
+  /// The results, and what the epilogue reads beside the product, element by element.
+  SmallVector<Val> memoryOfEpilogue();
   /// The same where A is packed, for micro-tile `turn` of `turns` of a block of k: its
   /// share of the next block of both operands.
   LinesAhead nextBlock(Val row0, Val rows, Val column0, Val columns, Val turn,
                        Val turns, Val next, Val k);
-  /// Where the first result lies, if it does so as numbers of the float type.
-  Val resultMemory();
   /// Behind the last block of k: the lines that the next epilogue writes.
   LinesAhead nextResults(Val row, Val column, Val k);
   /// The micro-tile of C from row r and column `at` of the run on.
@@ -426,63 +430,103 @@ void MatmulKernel::multiply(Val row0, Val rows, Val column0, Val columns, Val k0
 LinesAhead MatmulKernel::nextRows(Val row, Val column0, Val columns, Val panel, Val k0,
                                   Val k) {
   // Panels take turns at the tensors behind A and, in the last block of k, at the
-  // rows of C.
-  SmallVector<Val> tensors = memoryBehind(Left);
-  Val next = row + tile.microRowsOf(b), panels = e.ceilDiv(columns, b.columns);
-  Val lies = resultMemory(), isLast = k0 + k >= depthCount;
-  if (tensors.empty() && !lies)
-    return {};
-  Val parts = e.i(tensors.size());
-  if (lies)
-    parts = e.max(e.i(1), e.select(isLast, parts + 1.0, parts));
-  Val part = panel % parts, turn = panel / parts;
-  Val turns = (panels + parts - 1.0) / parts;
-  LinesAhead found;
-  auto offer = [&](int64_t index, Val wanted, Val at, int64_t row, Val count) {
-    Val share = count * turn / turns;
-    LinesAhead one = tile.shareOfRows(e.addressF(at, share), e.i(row), count, e.i(0), turns);
-    one.steps = e.max(e.i(1), one.steps * k / e.max(count, e.i(1)));
-    if (!found.at) {
-      found = one;
-      return;
-    }
-    Val isThis = (part == index) & wanted;
-    found = {e.select(isThis, one.at, found.at), e.select(isThis, one.row, found.row),
-             e.select(isThis, one.steps, found.steps), one.next};
+  // rows that the epilogue writes and reads: as many for each as it has lines.
+  struct Part {
+    Val memory;
+    bool isA;
+    int64_t lines, panels = 0;
   };
-  Val always = e.constant(e.builder().getI1Type(), 1);
-  for (auto [index, tensor] : llvm::enumerate(tensors))
-    offer(index, always, e.addressF(tensor, next * staticDepth + k0), staticDepth, k);
-  if (lies)
-    offer(tensors.size(), isLast, e.addressF(lies, next * columnCount + column0),
-          columnCount, columns);
+  SmallVector<Part> parts;
+  for (Val memory : memoryBehind(factor(Left)))
+    parts.push_back({memory, true, blockDepth});
+  size_t tensorsOfA = parts.size();
+  for (Val memory : memoryOfEpilogue())
+    parts.push_back({memory, false, blockColumns});
+  int64_t panels = roundUp(blockColumns, b.columns) / b.columns;
+  Val next = row + tile.microRowsOf(b);
+  // What panel p asks for if only the first `count` parts take turns.
+  auto share = [&](size_t count) {
+    MutableArrayRef<Part> asked = MutableArrayRef<Part>(parts).take_front(
+        std::min(count, static_cast<size_t>(panels)));
+    for (Part &part : asked)
+      part.panels = 1;
+    for (int64_t rest = panels - asked.size(); rest > 0; --rest)
+      ++std::max_element(asked.begin(), asked.end(), [](const Part &x, const Part &y) {
+          return x.lines * y.panels < y.lines * x.panels;
+        })->panels;
+    LinesAhead found;
+    int64_t first = 0;
+    for (const Part &part : asked) {
+      Val extent = e.i(part.isA ? staticDepth : columnCount), length = part.isA ? k : columns;
+      Val start = next * extent + (part.isA ? k0 : column0);
+      Val turn = panel - static_cast<double>(first), turns = e.i(part.panels);
+      LinesAhead one = tile.shareOfRows(e.addressF(part.memory, start + length * turn / turns),
+                                        extent, length, e.i(0), turns);
+      one.steps = e.max(e.i(1), one.steps * k / e.max(length, e.i(1)));
+      Val isThis = panel >= static_cast<double>(first);
+      found = !found.at ? one
+                        : LinesAhead{e.select(isThis, one.at, found.at),
+                                     e.select(isThis, one.row, found.row),
+                                     e.select(isThis, one.steps, found.steps), one.next};
+      first += part.panels;
+    }
+    return found;
+  };
+  if (oneBlock || tensorsOfA == parts.size())
+    return parts.empty() ? LinesAhead() : share(parts.size());
+  LinesAhead last = share(parts.size());
+  if (tensorsOfA == 0)
+    return last;
+  LinesAhead others = share(tensorsOfA);
+  Val isLast = k0 + k >= depthCount;
+  return {e.select(isLast, last.at, others.at), e.select(isLast, last.row, others.row),
+          e.select(isLast, last.steps, others.steps), last.next};
+}
+
+bool MatmulKernel::isFloat(Value value) {
+  return getElementTypeOrSelf(value.getType()) == e.floatType();
+}
+
+SmallVector<Val> MatmulKernel::memoryOfEpilogue() {
+  auto yield = cast<YieldOp>(def.getBody().front().getTerminator());
+  SmallVector<Val> found;
+  for (auto [k, value] : llvm::enumerate(yield.getValues()))
+    if (isFloat(value))
+      found.push_back(e.buffer(firstYield() + k));
+  SmallVector<Value> read;
+  for (Value value : yield.getValues())
+    findTensors(value, read);
+  for (Value argument : read)
+    found.push_back(e.buffer(bufferOf(cast<BlockArgument>(argument))));
   return found;
 }
 
-Val MatmulKernel::resultMemory() {
-  auto yield = cast<YieldOp>(def.getBody().front().getTerminator());
-  bool isFloat = getElementTypeOrSelf(yield.getValues()[0].getType()) == e.floatType();
-  return isFloat ? e.buffer(firstYield()) : Val();
-}
-
-SmallVector<Val> MatmulKernel::memoryBehind(Side side) {
-  SmallVector<Val> found;
-  SmallVector<Value> open = {factor(side)};
-  auto wanted = cast<RankedTensorType>(factor(side).getType());
+void MatmulKernel::findTensors(Value root, SmallVector<Value> &found) {
+  SmallVector<Value> open = {root};
+  auto wanted = cast<RankedTensorType>(root.getType());
   for (size_t at = 0; at < open.size(); ++at) {
     Value value = throughReshapes(open[at]);
     auto type = cast<RankedTensorType>(value.getType());
-    if (elementsPerToken(type) != elementsPerToken(wanted))
+    if (value == op.getResult() || elementsPerToken(type) != elementsPerToken(wanted) ||
+        type.getDimSize(0) != wanted.getDimSize(0))
       continue;
-    if (auto argument = dyn_cast<BlockArgument>(value)) {
-      if (type.getElementType() == e.floatType())
-        found.push_back(e.buffer(bufferOf(argument)));
+    if (isa<BlockArgument>(value)) {
+      if (isFloat(value) && !llvm::is_contained(found, value))
+        found.push_back(value);
     } else {
       for (Value operand : value.getDefiningOp()->getOperands())
         if (isa<RankedTensorType>(operand.getType()) && !llvm::is_contained(open, operand))
           open.push_back(operand);
     }
   }
+}
+
+SmallVector<Val> MatmulKernel::memoryBehind(Value factor) {
+  SmallVector<Value> read;
+  findTensors(factor, read);
+  SmallVector<Val> found;
+  for (Value argument : read)
+    found.push_back(e.buffer(bufferOf(cast<BlockArgument>(argument))));
   return found;
 }
 
@@ -499,7 +543,7 @@ LinesAhead MatmulKernel::nextBlock(Val row0, Val rows, Val column0, Val columns,
     bool isLeft = side == Left;
     if (!isLeft && op.getTransposeB())
       continue;
-    for (Val memory : memoryBehind(side))
+    for (Val memory : memoryBehind(factor(side)))
       parts.push_back({memory, e.i(isLeft ? staticRows : columnCount),
                        isLeft ? row0 : column0, isLeft ? rows : columns});
   }
@@ -520,8 +564,9 @@ LinesAhead MatmulKernel::nextBlock(Val row0, Val rows, Val column0, Val columns,
 LinesAhead MatmulKernel::nextResults(Val row, Val column, Val k) {
   int64_t line = Strip::kLineBytes / e.floatBytes();
   Val lines = e.i(std::max<int64_t>(1, b.columns / line)), at = a.ptr;
-  if (Val lies = resultMemory())
-    at = e.addressF(lies, row * columnCount + column);
+  SmallVector<Val> lies = memoryOfEpilogue();
+  if (!lies.empty())
+    at = e.addressF(lies.front(), row * columnCount + column);
   return {at, e.i(columnCount), e.max(e.i(1), k / lines), e.i(line)};
 }
 

@@ -98,6 +98,8 @@ OpSet repeatableCone(Operation *op) {
 
 } // namespace
 
+bool isRepeatable(Operation *op) { return isCheapMap(op) && !repeatableCone(op).empty(); }
+
 void duplicateCheapMaps(func::FuncOp entry) {
   Block &block = entry.getBody().front();
   SmallVector<Operation *> ops;

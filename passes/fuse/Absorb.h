@@ -10,6 +10,9 @@ namespace pg {
 /// Row-wise op -> the product whose kernel computes it.
 using AbsorbedBy = llvm::DenseMap<mlir::Operation *, mlir::Operation *>;
 
+/// A cheap map of one stored tensor, which its readers may repeat instead.
+bool isRepeatable(mlir::Operation *op);
+
 /// Gives every reader of a cheap map of one stored tensor a copy of its own, so
 /// that the map never has to be stored. Equal copies that meet in one kernel
 /// are merged again there.

@@ -8,19 +8,23 @@
 //      chain is long, when it costs many flops for a byte, or when backward
 //      ops far apart read it. Residual streams
 //      end up stored by this rule: their chain starts at the stream and at
-//      every contribution to it.
+//      every contribution to it. So are operands of structured ops of both parts,
+//      which the forward part puts in memory anyway: keeping them takes memory and
+//      no time.
 //   2. Operands of backward ops that are not stored are rebuilt: their chains
 //      are cloned in front of the first reader and shared by later ones.
 //   3. With a memory limit the whole rest of the pipeline is tried on copies.
-//      Structured results the backward part reads are then rebuilt as well, a
+//      Operands of both parts are then rebuilt, and, if that is not enough,
+//      structured results the backward part reads, a
 //      growing prefix of them by bytes freed for a flop spent, until the plan
-//      fits. What step 1 stored among row-wise values stays stored, so a chain
+//      fits. What else step 1 stored among row-wise values stays stored, so a chain
 //      never runs past the residual stream.
 //
 // Clones are the same ops on the same bits, so nothing but time changes.
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/fuse/Absorb.h"
 #include "passes/fuse/Passes.h"
 #include "passes/fuse/Tensors.h"
 
@@ -62,9 +66,10 @@ bool isBackward(Operation *op) { return op->hasAttr(kBackwardAttr); }
 
 class EntryRecompute {
 public:
-  /// `rebuilt`: numbers of structured forward ops that are not kept.
-  EntryRecompute(func::FuncOp entry, const std::set<size_t> &rebuilt)
-      : entry(entry), rebuilt(rebuilt) {}
+  /// `rebuilt`: numbers of structured forward ops that are not kept. `keepsOperands`:
+  /// what structured ops of both parts read is kept.
+  EntryRecompute(func::FuncOp entry, const std::set<size_t> &rebuilt, bool keepsOperands)
+      : entry(entry), rebuilt(rebuilt), keepsOperands(keepsOperands) {}
 
   /// Clones; returns how many ops were made.
   int64_t run() {
@@ -139,12 +144,23 @@ private:
     return last - first > kMaxReaderSpan && last >= 0;
   }
 
+  bool isReadByStructured(Operation *op, bool inBackward) {
+    return llvm::any_of(op->getUsers(), [&](Operation *user) {
+      if (isa<ReshapeOp>(user))
+        return isReadByStructured(user, inBackward);
+      return isStructured(user) && isBackward(user) == inBackward;
+    });
+  }
+
   bool mustStore(Operation *op, const Chain &chain) {
     FusionRole role = roleOf(op);
     if (isStaticOp(op) || role == FusionRole::TokenReduce ||
         role == FusionRole::Neighbour)
       return true;
     if (isReadFarApart(op))
+      return true;
+    if (keepsOperands && !isRepeatable(op) && isReadByStructured(op, false) &&
+        isReadByStructured(op, true))
       return true;
     double bytes = 0, loads = 0, flops = 0;
     for (Value result : op->getResults())
@@ -184,6 +200,7 @@ private:
 
   func::FuncOp entry;
   const std::set<size_t> &rebuilt;
+  bool keepsOperands;
   std::map<Operation *, Chain> chains;
   std::map<Operation *, Operation *> clones;
   llvm::DenseMap<Operation *, int64_t> structuredBefore;
@@ -196,7 +213,10 @@ bool hasBackward(func::FuncOp entry) {
                       [](Operation &op) { return isBackward(&op); });
 }
 
-using Choice = std::set<StructuredId>;
+struct Choice {
+  std::set<StructuredId> rebuilt;
+  bool keepsOperands = true;
+};
 
 int64_t cloneInto(ModuleOp module, const Choice &choice) {
   int64_t clones = 0;
@@ -204,10 +224,10 @@ int64_t cloneInto(ModuleOp module, const Choice &choice) {
     if (!hasBackward(entry))
       continue;
     std::set<size_t> rebuilt;
-    for (auto [chosenEntry, number] : choice)
+    for (auto [chosenEntry, number] : choice.rebuilt)
       if (chosenEntry == e)
         rebuilt.insert(number);
-    clones += EntryRecompute(entry, rebuilt).run();
+    clones += EntryRecompute(entry, rebuilt, choice.keepsOperands).run();
   }
   return clones;
 }
@@ -267,20 +287,20 @@ FailureOr<int64_t> trialArena(ModuleOp module, const Choice &choice,
 
 /// Looks for the shortest prefix of the candidates whose plan meets the limit:
 /// more rebuilding needs less memory, but for the little that the order of
-/// buffers adds or takes.
+/// buffers adds or takes. The operands of both parts come before all candidates.
 class LimitSearch {
 public:
   LimitSearch(ModuleOp module, int64_t limit, const TrialSteps &steps)
       : module(module), limit(limit), steps(steps) {
     OwningOpRef<ModuleOp> copy(cast<ModuleOp>(module->clone()));
-    cloneInto(*copy, {});
+    cloneInto(*copy, {.rebuilt = {}, .keepsOperands = false});
     candidates = candidatesOf(*copy);
   }
 
   Choice choiceOf(size_t count) const {
-    Choice choice;
-    for (size_t i = 0; i < count; ++i)
-      choice.insert(candidates[i].id);
+    Choice choice{.rebuilt = {}, .keepsOperands = count == 0};
+    for (size_t i = 1; i < count; ++i)
+      choice.rebuilt.insert(candidates[i - 1].id);
     return choice;
   }
 
@@ -297,7 +317,7 @@ public:
   FailureOr<std::optional<size_t>> findAny() {
     SmallVector<size_t> lengths{0};
     for (size_t eighths = 8; eighths > 0; --eighths)
-      if (size_t length = candidates.size() * eighths / 8;
+      if (size_t length = (candidates.size() + 1) * eighths / 8;
           length > 0 && length != lengths.back())
         lengths.push_back(length);
     for (size_t length : lengths) {
@@ -336,7 +356,7 @@ private:
 
 double keptBytesPerToken(func::FuncOp entry) {
   OwningOpRef<func::FuncOp> copy(entry.clone());
-  EntryRecompute(*copy, {}).run();
+  EntryRecompute(*copy, {}, true).run();
   double bytes = 0;
   for (Operation &op : copy->getBody().front().without_terminator())
     if (!isBackward(&op) && !isReadOp(&op) && !isIndexOp(&op))

@@ -68,3 +68,36 @@ func.func @score() {
   pg.output "f", %f : tensor<?x8xf32>
   return
 }
+
+// -----
+
+// What products of both parts read, and none of them can make for itself, is in memory
+// anyway: it is kept. A map that they can repeat is rebuilt.
+module {
+  pg.parameter @w : tensor<8x8xf32> {init = {kind = "zeros"}, group = "matrix"}
+  // CHECK-LABEL: func.func @operands_of_both_parts_kept
+  func.func @operands_of_both_parts_kept() {
+    %x = pg.input "x" : tensor<?x8xf32>
+    %w = pg.param @w : tensor<8x8xf32>
+    // CHECK: %[[S:.*]] = pg.sqrt
+    // CHECK: %[[N:.*]] = pg.neg
+    // CHECK: pg.matmul %[[S]],
+    // CHECK: pg.matmul %[[N]],
+    // CHECK-NOT: pg.sqrt
+    // CHECK: pg.matmul %[[S]], %{{.*}} {pg.backward}
+    // CHECK: %[[C:.*]] = pg.neg %{{.*}} {pg.backward, pg.recompute}
+    // CHECK: pg.matmul %[[C]], %{{.*}} {pg.backward}
+    %p = pg.matmul %x, %w : tensor<?x8xf32>, tensor<8x8xf32> -> tensor<?x8xf32>
+    %s = pg.sqrt %p : tensor<?x8xf32>
+    %n = pg.neg %p : tensor<?x8xf32>
+    %a = pg.matmul %s, %w : tensor<?x8xf32>, tensor<8x8xf32> -> tensor<?x8xf32>
+    %b = pg.matmul %n, %w : tensor<?x8xf32>, tensor<8x8xf32> -> tensor<?x8xf32>
+    %c = pg.matmul %s, %w {pg.backward} : tensor<?x8xf32>, tensor<8x8xf32> -> tensor<?x8xf32>
+    %d = pg.matmul %n, %w {pg.backward} : tensor<?x8xf32>, tensor<8x8xf32> -> tensor<?x8xf32>
+    pg.output "a", %a : tensor<?x8xf32>
+    pg.output "b", %b : tensor<?x8xf32>
+    pg.output "c", %c : tensor<?x8xf32>
+    pg.output "d", %d : tensor<?x8xf32>
+    return
+  }
+}
