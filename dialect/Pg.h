@@ -53,6 +53,8 @@ bool hasPackedShape(mlir::Type type);
 /// Number of elements of one token (or chunk) of a token tensor, of the whole
 /// tensor when its shape is static.
 int64_t elementsPerToken(mlir::Type type);
+/// The value under reshapes, which only rename the same memory.
+mlir::Value throughReshapes(mlir::Value value);
 /// True when products of elements of type `factor` may be summed in `sum`: the
 /// same type, or bf16 factors summed in f32.
 bool accumulatesIn(mlir::Type factor, mlir::Type sum);

@@ -89,6 +89,12 @@ int64_t elementsPerToken(Type type) {
   return count;
 }
 
+Value throughReshapes(Value value) {
+  while (auto reshape = value.getDefiningOp<ReshapeOp>())
+    value = reshape.getX();
+  return value;
+}
+
 bool accumulatesIn(Type factor, Type sum) {
   return factor == sum || (factor.isBF16() && sum.isF32());
 }

@@ -56,12 +56,6 @@ DirectBuffers::DirectBuffers(KernelDefOp def, Operation *op, Emitter &e) {
   for (BlockArgument argument : body.getArguments())
     bufferOf.push_back(isa<RankedTensorType>(argument.getType()) ? count++
                                                                  : -1);
-  // A reshape only renames the same memory.
-  auto throughReshapes = [](Value value) {
-    while (auto reshape = value.getDefiningOp<ReshapeOp>())
-      value = reshape.getX();
-    return value;
-  };
   for (Value operand : op->getOperands()) {
     auto argument = dyn_cast<BlockArgument>(throughReshapes(operand));
     if (!argument) {

@@ -26,12 +26,6 @@ constexpr int64_t kTileTokens = 64;
 constexpr int64_t kTileColumns = 256;
 constexpr int64_t kTileRows = 128;
 
-Value throughViews(Value value) {
-  while (auto reshape = value.getDefiningOp<ReshapeOp>())
-    value = reshape.getX();
-  return value;
-}
-
 /// What both kernels share: operands, runs, results.
 class GroupedKernel {
 protected:
@@ -41,9 +35,9 @@ protected:
   /// Every yield must be the op's result, seen through reshapes and a cast.
   LogicalResult checkYields() {
     for (Value value : def.getBody().front().getTerminator()->getOperands()) {
-      Value source = throughViews(value);
+      Value source = throughReshapes(value);
       if (auto cast = source.getDefiningOp<CastOp>())
-        source = throughViews(cast.getX());
+        source = throughReshapes(cast.getX());
       if (source != op->getResult(0))
         return op->emitOpError("expected only its own result to be stored");
     }
@@ -61,7 +55,7 @@ protected:
   ProductTile::Source tokens(Value value) {
     auto type = cast<RankedTensorType>(value.getType());
     int64_t extent = type.getDimSize(1);
-    if (auto argument = dyn_cast<BlockArgument>(throughViews(value)))
+    if (auto argument = dyn_cast<BlockArgument>(throughReshapes(value)))
       return tile.matrix(e.buffer(bufferOf(argument)), e.i(extent),
                          type.getElementType());
     return [this, value, extent](Val row, Val column, int64_t lanes) {
@@ -125,7 +119,7 @@ public:
       : GroupedKernel(kernel), product(cast<GroupedMatmulOp>(kernel.op)) {}
 
   FailureOr<KernelShape> emit() {
-    auto w = dyn_cast<BlockArgument>(throughViews(product.getW()));
+    auto w = dyn_cast<BlockArgument>(throughReshapes(product.getW()));
     if (!w)
       return product.emitOpError("expected the matrices in memory");
     if (failed(checkYields()))

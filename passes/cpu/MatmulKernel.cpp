@@ -22,10 +22,7 @@
 // Where the target multiplies pairs of bf16 numbers, k counts pairs.
 //
 //===----------------------------------------------------------------------===//
-#include "passes/cpu/ElementEvaluator.h"
-#include "passes/cpu/ProductTile.h"
-#include "passes/cpu/Strip.h"
-#include "passes/cpu/StructuredKernels.h"
+#include "passes/cpu/MatmulKernel.h"
 
 using namespace mlir;
 
@@ -57,110 +54,7 @@ constexpr int64_t kWholeDepth = 1024;
 /// sums, this block and the next one's lines, asked for meanwhile, need room.
 constexpr int64_t kTokenDepth = 128;
 
-/// A reshape only renames the same memory.
-Value throughReshapes(Value value) {
-  while (auto reshape = value.getDefiningOp<ReshapeOp>())
-    value = reshape.getX();
-  return value;
-}
-
-class MatmulKernel {
-public:
-  MatmulKernel(StructuredKernel kernel)
-      : def(kernel.def), op(cast<MatmulOp>(kernel.op)), e(kernel.e), tile(e),
-        evaluator(e) {}
-
-  FailureOr<KernelShape> emit();
-
-private:
-  enum Side { Left, Right };
-
-  void chooseSizes();
-  /// Items of rows above the diagonal in a column block.
-  int64_t unitsLeftOut(int64_t block) const {
-    return isSymmetric ? block * blockColumns / itemRows : 0;
-  }
-  void emitItems();
-  /// Rows [row0, row0 + rows) of a column block.
-  void emitRun(Val row0, Val rows, Val column0, Val columns);
-  void packB(Val k0, Val k, Val column0, Val columns, TileB to);
-  /// Rows and columns [.., end) of the run whose corner is (row0, column0), from their
-  /// micro-tile.
-  void emitEpilogue(Val row0, Val column0, Val row, Val rowEnd, Val column,
-                    Val columnEnd, TileC tileOfC);
-  /// First row that is multiplied in the panel with this column of a symmetric
-  /// product. What lies above is above the diagonal, and its mirror image is not.
-  Val firstRow(Val column) {
-    double panel = static_cast<double>(b.columns);
-    double strip = static_cast<double>(tile.stripRows());
-    return column / panel * panel / strip * strip;
-  }
-  /// What was not multiplied as such, from the tile transposed, through the same
-  /// epilogue.
-  void emitMirrored(Val row0, Val rows, Val column0, Val columns);
-  void emitYields(Val row, Val column, Val value, int64_t lanes);
-  /// C += A B of one block of k, and the epilogue behind the last one.
-  void multiply(Val row0, Val rows, Val column0, Val columns, Val k0, Val k,
-                function_ref<LinesAhead(Val, Val)> ahead);
-  /// Where an operand lies as what is multiplied, row by row; else empty.
-  Val memoryOf(Side side);
-  Value factor(Side side) { return side == Left ? op.getA() : op.getB(); }
-  /// Whether the rows of an operand run along k.
-  bool isAlongDepth(Side side) {
-    return side == Left ? !op.getTransposeA() : op.getTransposeB();
-  }
-  /// What the micro-tile at a row and in a panel of a column block asks for where A lies
-  /// row by row: its share of the next rows of A and of what the epilogue needs.
-  LinesAhead nextRows(Val row, Val column0, Val columns, Val panel, Val k0, Val k);
-  bool isFloat(Value value);
-  /// Arguments of the float type from which a tensor is made element by element, other
-  /// than through the product.
-  void findTensors(Value root, SmallVector<Value> &found);
-  /// Where those of an operand lie.
-  SmallVector<Val> memoryBehind(Value factor);
-  /// The results, and what the epilogue reads beside the product, element by element.
-  SmallVector<Val> memoryOfEpilogue();
-  /// The same where A is packed, for micro-tile `turn` of `turns` of a block of k: its
-  /// share of the next block of both operands.
-  LinesAhead nextBlock(Val row0, Val rows, Val column0, Val columns, Val turn,
-                       Val turns, Val next, Val k);
-  /// Behind the last block of k: the lines that the next epilogue writes.
-  LinesAhead nextResults(Val row, Val column, Val k);
-  /// The micro-tile of C from row r and column `at` of the run on.
-  TileC microTileOfC(Val r, Val at);
-  int64_t bufferOf(BlockArgument argument);
-  int64_t firstYield() {
-    return llvm::count_if(def.getBody().front().getArguments(), [](BlockArgument a) {
-      return isa<RankedTensorType>(a.getType());
-    });
-  }
-  /// An operand as it is multiplied: numbers, or pairs of them.
-  ProductTile::Source operand(Side side);
-  /// Reads an operand of the product through the evaluator (prologue).
-  ProductTile::Source numbers(Value value);
-  /// Lanes of the last vector of a static extent.
-  int64_t tailOf(int64_t extent) { return extent % e.width(); }
-
-  KernelDefOp def;
-  MatmulOp op;
-  Emitter &e;
-  ProductTile tile;
-  ElementEvaluator evaluator;
-
-  bool tokenRows = false, tokenDepth = false;
-  bool pairs = false;       ///< k counts pairs of bf16 numbers
-  bool isSymmetric = false; ///< A times A^T
-  int64_t staticRows = 0, staticDepth = 0, columnCount = 0;
-  int64_t numberDepth = 0;  ///< static depth in numbers, where k counts pairs
-  int64_t itemRows = 0, runRows = 0, blockColumns = 0, blockDepth = 0;
-  bool packsOnce = false; ///< B, for all of a launch that a thread does of a column block
-  bool oneBlock = false;  ///< of k, and C holds one micro-tile at a time
-  Val rowCount, depthCount;
-  TileA a;
-  TileB b;
-  TileC c;
-  Val mirrorBlock; ///< scratch of emitMirrored: width x width elements
-};
+} // namespace
 
 FailureOr<KernelShape> MatmulKernel::emit() {
   auto typeA = cast<RankedTensorType>(op.getA().getType());
@@ -427,149 +321,6 @@ void MatmulKernel::multiply(Val row0, Val rows, Val column0, Val columns, Val k0
   });
 }
 
-LinesAhead MatmulKernel::nextRows(Val row, Val column0, Val columns, Val panel, Val k0,
-                                  Val k) {
-  // Panels take turns at the tensors behind A and, in the last block of k, at the
-  // rows that the epilogue writes and reads: as many for each as it has lines.
-  struct Part {
-    Val memory;
-    bool isA;
-    int64_t lines, panels = 0;
-  };
-  SmallVector<Part> parts;
-  for (Val memory : memoryBehind(factor(Left)))
-    parts.push_back({memory, true, blockDepth});
-  size_t tensorsOfA = parts.size();
-  for (Val memory : memoryOfEpilogue())
-    parts.push_back({memory, false, blockColumns});
-  int64_t panels = roundUp(blockColumns, b.columns) / b.columns;
-  Val next = row + tile.microRowsOf(b);
-  // What panel p asks for if only the first `count` parts take turns.
-  auto share = [&](size_t count) {
-    MutableArrayRef<Part> asked = MutableArrayRef<Part>(parts).take_front(
-        std::min(count, static_cast<size_t>(panels)));
-    for (Part &part : asked)
-      part.panels = 1;
-    for (int64_t rest = panels - asked.size(); rest > 0; --rest)
-      ++std::max_element(asked.begin(), asked.end(), [](const Part &x, const Part &y) {
-          return x.lines * y.panels < y.lines * x.panels;
-        })->panels;
-    LinesAhead found;
-    int64_t first = 0;
-    for (const Part &part : asked) {
-      Val extent = e.i(part.isA ? staticDepth : columnCount), length = part.isA ? k : columns;
-      Val start = next * extent + (part.isA ? k0 : column0);
-      Val turn = panel - static_cast<double>(first), turns = e.i(part.panels);
-      LinesAhead one = tile.shareOfRows(e.addressF(part.memory, start + length * turn / turns),
-                                        extent, length, e.i(0), turns);
-      one.steps = e.max(e.i(1), one.steps * k / e.max(length, e.i(1)));
-      Val isThis = panel >= static_cast<double>(first);
-      found = !found.at ? one
-                        : LinesAhead{e.select(isThis, one.at, found.at),
-                                     e.select(isThis, one.row, found.row),
-                                     e.select(isThis, one.steps, found.steps), one.next};
-      first += part.panels;
-    }
-    return found;
-  };
-  if (oneBlock || tensorsOfA == parts.size())
-    return parts.empty() ? LinesAhead() : share(parts.size());
-  LinesAhead last = share(parts.size());
-  if (tensorsOfA == 0)
-    return last;
-  LinesAhead others = share(tensorsOfA);
-  Val isLast = k0 + k >= depthCount;
-  return {e.select(isLast, last.at, others.at), e.select(isLast, last.row, others.row),
-          e.select(isLast, last.steps, others.steps), last.next};
-}
-
-bool MatmulKernel::isFloat(Value value) {
-  return getElementTypeOrSelf(value.getType()) == e.floatType();
-}
-
-SmallVector<Val> MatmulKernel::memoryOfEpilogue() {
-  auto yield = cast<YieldOp>(def.getBody().front().getTerminator());
-  SmallVector<Val> found;
-  for (auto [k, value] : llvm::enumerate(yield.getValues()))
-    if (isFloat(value))
-      found.push_back(e.buffer(firstYield() + k));
-  SmallVector<Value> read;
-  for (Value value : yield.getValues())
-    findTensors(value, read);
-  for (Value argument : read)
-    found.push_back(e.buffer(bufferOf(cast<BlockArgument>(argument))));
-  return found;
-}
-
-void MatmulKernel::findTensors(Value root, SmallVector<Value> &found) {
-  SmallVector<Value> open = {root};
-  auto wanted = cast<RankedTensorType>(root.getType());
-  for (size_t at = 0; at < open.size(); ++at) {
-    Value value = throughReshapes(open[at]);
-    auto type = cast<RankedTensorType>(value.getType());
-    if (value == op.getResult() || elementsPerToken(type) != elementsPerToken(wanted) ||
-        type.getDimSize(0) != wanted.getDimSize(0))
-      continue;
-    if (isa<BlockArgument>(value)) {
-      if (isFloat(value) && !llvm::is_contained(found, value))
-        found.push_back(value);
-    } else {
-      for (Value operand : value.getDefiningOp()->getOperands())
-        if (isa<RankedTensorType>(operand.getType()) && !llvm::is_contained(open, operand))
-          open.push_back(operand);
-    }
-  }
-}
-
-SmallVector<Val> MatmulKernel::memoryBehind(Value factor) {
-  SmallVector<Value> read;
-  findTensors(factor, read);
-  SmallVector<Val> found;
-  for (Value argument : read)
-    found.push_back(e.buffer(bufferOf(cast<BlockArgument>(argument))));
-  return found;
-}
-
-LinesAhead MatmulKernel::nextBlock(Val row0, Val rows, Val column0, Val columns,
-                                   Val turn, Val turns, Val next, Val k) {
-  // A micro-tile's share is some steps of one tensor's part, line by line along the
-  // rows of memory, which the machine then fetches ahead of what is asked for.
-  int64_t line = Strip::kLineBytes / e.floatBytes(), width = tile.microRowsOf(b) * line;
-  struct Part {
-    Val memory, extent, first, count;
-  };
-  SmallVector<Part> parts;
-  for (Side side : {Left, Right}) {
-    bool isLeft = side == Left;
-    if (!isLeft && op.getTransposeB())
-      continue;
-    for (Val memory : memoryBehind(factor(side)))
-      parts.push_back({memory, e.i(isLeft ? staticRows : columnCount),
-                       isLeft ? row0 : column0, isLeft ? rows : columns});
-  }
-  int64_t tensors = std::max<int64_t>(1, parts.size());
-  Val slot = turn * k * static_cast<double>(tensors) / turns;
-  Val step = next + slot / static_cast<double>(tensors);
-  Val part = slot % tensors, at = a.ptr, count = e.i(width);
-  for (auto [index, one] : llvm::enumerate(parts)) {
-    Val isThis = part == static_cast<double>(index);
-    Val here = e.addressF(one.memory, step * one.extent + one.first);
-    at = e.select(isThis, here, at);
-    count = e.select(isThis, one.count, count);
-  }
-  Val bursts = e.ceilDiv(count, width);
-  return {at, e.i(line), e.max(e.i(1), (k + (bursts - 1.0)) / bursts), e.i(width)};
-}
-
-LinesAhead MatmulKernel::nextResults(Val row, Val column, Val k) {
-  int64_t line = Strip::kLineBytes / e.floatBytes();
-  Val lines = e.i(std::max<int64_t>(1, b.columns / line)), at = a.ptr;
-  SmallVector<Val> lies = memoryOfEpilogue();
-  if (!lies.empty())
-    at = e.addressF(lies.front(), row * columnCount + column);
-  return {at, e.i(columnCount), e.max(e.i(1), k / lines), e.i(line)};
-}
-
 Val MatmulKernel::memoryOf(Side side) {
   auto argument = dyn_cast<BlockArgument>(throughReshapes(factor(side)));
   if (!argument)
@@ -670,8 +421,6 @@ void MatmulKernel::emitYields(Val row, Val column, Val value, int64_t lanes) {
       emitOne(column + lane, e.lane(value, lane), false,
               [&](RankedTensorType type) { return !wholeInLanes(type); });
 }
-
-} // namespace
 
 FailureOr<KernelShape> emitMatmul(StructuredKernel kernel) {
   return MatmulKernel(kernel).emit();

@@ -7,12 +7,6 @@ using namespace mlir;
 
 namespace pg::cuda {
 
-Value throughReshapes(Value value) {
-  while (auto reshape = value.getDefiningOp<ReshapeOp>())
-    value = reshape.getX();
-  return value;
-}
-
 namespace {
 
 /// Looks for the one argument that an operand is computed from element by

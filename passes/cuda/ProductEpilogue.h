@@ -6,9 +6,6 @@
 
 namespace pg::cuda {
 
-/// A reshape only renames the same memory.
-mlir::Value throughReshapes(mlir::Value value);
-
 /// How the rank-2 operand `value` of a kernel's product gets into its tiles:
 /// from memory, from memory and through a map, or computed.
 ProductOperand describeOperand(KernelText &text, mlir::Value value,

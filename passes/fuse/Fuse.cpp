@@ -57,7 +57,7 @@ private:
   /// The value outside kernels that holds `value`, as a view where its shape
   /// differs from what lies in memory.
   Value inMemory(Value value) {
-    Value base = memoryValue(value);
+    Value base = throughReshapes(value);
     Value now = memory.lookup(base);
     if (!now)
       now = base; // a read

@@ -36,12 +36,6 @@ using namespace mlir;
 
 namespace pg {
 
-Value memoryValue(Value value) {
-  while (auto reshape = value.getDefiningOp<ReshapeOp>())
-    value = reshape.getX();
-  return value;
-}
-
 namespace {
 
 /// Row domains: rows over tokens, no rows, or the leading extent.
@@ -98,7 +92,7 @@ private:
   }
 
   void pin(Value operand) {
-    Value value = memoryValue(operand);
+    Value value = throughReshapes(operand);
     Operation *def = value.getDefiningOp();
     if (def && isIndexOp(def))
       pinned.insert(def);
@@ -255,7 +249,7 @@ private:
     llvm::SetVector<Value> roots;
     for (Value operand : op->getOperands()) {
       if (readsMemory(op))
-        roots.insert(memoryValue(operand));
+        roots.insert(throughReshapes(operand));
       else
         collectRoots(operand, roots);
     }
@@ -382,7 +376,7 @@ private:
       auto it = groupOf.find(operand.getDefiningOp());
       bool inside = it != groupOf.end() && it->second == group;
       if (readsMemory(op) && !inside)
-        found.insert(memoryValue(operand));
+        found.insert(throughReshapes(operand));
       else
         visit(operand, group, found, seen);
     }
@@ -478,7 +472,7 @@ private:
     const KernelGroup &kernel = groups[group];
     Value value = store.getValue();
     if (kernel.anchor || kernel.combined) {
-      if (memoryValue(value) != value)
+      if (throughReshapes(value) != value)
         return false;
       for (StoreOp other : kernel.stores)
         if (other.getValue() == value)
@@ -503,9 +497,9 @@ private:
 
   void placeStore(StoreOp store) {
     std::optional<size_t> group;
-    Operation *def = memoryValue(store.getValue()).getDefiningOp();
+    Operation *def = throughReshapes(store.getValue()).getDefiningOp();
     if (!isReadOp(def) && !isIndexOp(def))
-      group = maker(memoryValue(store.getValue()));
+      group = maker(throughReshapes(store.getValue()));
     if (!group || !mayTarget(store, *group)) {
       // A kernel that copies the value, reading it through its views.
       KernelGroup copy;
@@ -541,7 +535,7 @@ private:
     for (auto &values : inputs)
       needed.insert(values.begin(), values.end());
     for (auto output : entry.getBody().front().getOps<OutputOp>())
-      needed.insert(memoryValue(output.getValue()));
+      needed.insert(throughReshapes(output.getValue()));
     for (KernelGroup &group : groups) {
       if (group.combined && needed.contains(group.combined->getResult(0)))
         group.results.push_back(group.combined->getResult(0));

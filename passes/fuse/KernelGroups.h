@@ -34,9 +34,6 @@ struct KernelPlan {
   std::vector<KernelGroup> groups;
 };
 
-/// The value in memory behind `value`: reshapes are views of it.
-mlir::Value memoryValue(mlir::Value value);
-
 /// Partitions the ops of a scheduled entry. Fails with a diagnostic when
 /// in-place writes cannot be ordered.
 mlir::FailureOr<KernelPlan> planKernels(mlir::func::FuncOp entry,

@@ -138,7 +138,7 @@ private:
   //===--- 1. kinds -------------------------------------------------------===//
 
   Kind kindOutside(Value value) {
-    value = memoryValue(value);
+    value = throughReshapes(value);
     if (auto it = kinds.find(value); it != kinds.end())
       return it->second;
     // A read: parameters and positions are plain, token tensors of numbers are
@@ -246,13 +246,13 @@ private:
 
   /// The version of `value` that all but products read.
   Value outside(Value value) {
-    Value now = plain.lookup(memoryValue(value));
-    return viewAs(value, now ? now : memoryValue(value)); // no entry: a read
+    Value now = plain.lookup(throughReshapes(value));
+    return viewAs(value, now ? now : throughReshapes(value)); // no entry: a read
   }
 
   /// The version of `value` that products read.
   Value outsideFactor(Value value) {
-    Value base = memoryValue(value);
+    Value base = throughReshapes(value);
     Value &factor = factors[base];
     if (!factor)
       factor = castKernel(base);
@@ -340,7 +340,7 @@ private:
       demand = insideDemand(argument);
     bool wantsFactor = demand.asFactor && storage.factor != storage.maths;
     Value factor = wantsFactor ? outsideFactor(input) : Value();
-    Value base = memoryValue(input);
+    Value base = throughReshapes(input);
     if (wantsFactor && demand.otherwise && plain.lookup(base) != factors[base]) {
       inputs.push_back(outside(input));
       inputs.push_back(factor);
@@ -413,8 +413,7 @@ private:
 
   /// The element type of the argument that `value` is widened from, or null.
   static Type storedInArgument(Value value) {
-    while (auto reshape = value.getDefiningOp<ReshapeOp>())
-      value = reshape.getX();
+    value = throughReshapes(value);
     auto cast = value.getDefiningOp<CastOp>();
     return cast && isa<BlockArgument>(cast.getX()) ? elementOf(cast.getX()) : Type();
   }
@@ -460,8 +459,7 @@ private:
 
   /// Readers of `value` inside the kernel see what is stored of it.
   void roundForAll(Value value, Type element) {
-    while (auto reshape = value.getDefiningOp<ReshapeOp>())
-      value = reshape.getX();
+    value = throughReshapes(value);
     Value stored = narrowed.lookup({value, element});
     auto cast = stored.getDefiningOp<CastOp>();
     // Widened from what is stored already, or done for an earlier result.

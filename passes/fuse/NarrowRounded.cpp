@@ -68,7 +68,7 @@ private:
 
   bool isExact(Value value, KernelOp kernel) {
     if (auto argument = dyn_cast<BlockArgument>(value))
-      return exact.contains(memoryValue(kernel.getInputs()[argument.getArgNumber()]));
+      return exact.contains(throughReshapes(kernel.getInputs()[argument.getArgNumber()]));
     Operation *op = value.getDefiningOp();
     if (auto round = dyn_cast<RoundOp>(op))
       return round.getTo().isBF16();
@@ -83,10 +83,10 @@ private:
 
   /// What `operand` of an op in `kernel` is in memory: a stored candidate, or null.
   Value storedBehind(Value operand, KernelOp kernel) {
-    auto argument = dyn_cast<BlockArgument>(memoryValue(operand));
+    auto argument = dyn_cast<BlockArgument>(throughReshapes(operand));
     if (!argument)
       return {};
-    Value value = memoryValue(kernel.getInputs()[argument.getArgNumber()]);
+    Value value = throughReshapes(kernel.getInputs()[argument.getArgNumber()]);
     return stored.contains(value) ? value : Value();
   }
 
@@ -159,7 +159,7 @@ private:
 
   /// `value` as it lies in an argument that has become narrow, or null.
   Value narrowMemory(Value value) {
-    return known.contains(memoryValue(value)) ? narrow(value) : Value();
+    return known.contains(throughReshapes(value)) ? narrow(value) : Value();
   }
 
   /// An exact value as bf16: cast behind its definition, under the same reshapes.

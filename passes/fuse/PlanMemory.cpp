@@ -137,9 +137,7 @@ Value operandToReuse(LaunchOp launch, unsigned number, int64_t at,
     bool isOwn = isa_and_nonnull<LaunchOp>(def) && lastUseOf(operand) == at &&
                  operand.getType() == launch.getResult(number).getType() &&
                  llvm::count_if(launch.getInputs(), [&](Value other) {
-                   while (auto view = other.getDefiningOp<ReshapeOp>())
-                     other = view.getX();
-                   return other == operand;
+                   return throughReshapes(other) == operand;
                  }) == 1;
     if (isOwn && taken.insert(operand).second)
       return operand;
