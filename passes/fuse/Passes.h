@@ -70,6 +70,9 @@ struct MemoryRules {
   /// Row kernels may write a result over an operand that ends there (InPlace.h),
   /// for targets that run a row's loops in the order of RowPlan.
   bool inPlace = false;
+  /// What structured ops of the forward and of the backward part read is kept while memory
+  /// suffices (pg-recompute). Measured on CPUs only.
+  bool keepsOperands = true;
 };
 /// Arena offsets for all launches (pg-plan-memory); returns the largest arena.
 mlir::FailureOr<int64_t> planMemory(mlir::ModuleOp module, MemoryRules rules = {});

@@ -32,12 +32,16 @@ def RecomputePass : Pass<"pg-recompute", "::mlir::ModuleOp"> {
     Ops of the backward part carry `pg.backward`. A row-wise forward value the
     backward part reads is rebuilt there from stored values when that costs
     less than keeping it; the clones carry `pg.backward` and `pg.recompute`.
-    With a memory limit, products and attention are rebuilt too, those with the
-    most bytes for a flop first, until the memory plan fits.
+    Kept is what products and attention of both parts read, unless they can make
+    it for themselves.
+    With a memory limit, that is rebuilt, then products and attention too, those
+    with the most bytes for a flop first, until the memory plan fits.
   }];
   let options = [
     Option<"memoryLimit", "memory-limit", "int64_t", "0",
-           "arena bytes the plan may use; 0 means no limit">];
+           "arena bytes the plan may use; 0 means no limit">,
+    Option<"keepsOperands", "keeps-operands", "bool", "true",
+           "keep what structured ops of both parts read">];
   let statistics = [
     Statistic<"numClones", "clones", "ops cloned into the backward part">];
 }

@@ -298,7 +298,7 @@ public:
   }
 
   Choice choiceOf(size_t count) const {
-    Choice choice{.rebuilt = {}, .keepsOperands = count == 0};
+    Choice choice{.rebuilt = {}, .keepsOperands = count == 0 && steps.memory.keepsOperands};
     for (size_t i = 1; i < count; ++i)
       choice.rebuilt.insert(candidates[i - 1].id);
     return choice;
@@ -396,7 +396,7 @@ FailureOr<int64_t> recompute(ModuleOp module, int64_t memoryLimit,
                    builder.getF64FloatAttr(bytes.fixed));
   }
   if (memoryLimit <= 0)
-    return cloneInto(module, {});
+    return cloneInto(module, {.rebuilt = {}, .keepsOperands = steps.memory.keepsOperands});
 
   LimitSearch search(module, memoryLimit, steps);
   FailureOr<std::optional<size_t>> any = search.findAny();
@@ -423,8 +423,9 @@ namespace {
 struct RecomputePass : impl::RecomputePassBase<RecomputePass> {
   using Base::Base;
   void runOnOperation() override {
-    FailureOr<int64_t> clones =
-        recompute(getOperation(), memoryLimit, {});
+    TrialSteps steps;
+    steps.memory.keepsOperands = keepsOperands;
+    FailureOr<int64_t> clones = recompute(getOperation(), memoryLimit, steps);
     if (failed(clones))
       return signalPassFailure();
     numClones = *clones;

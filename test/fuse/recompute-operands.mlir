@@ -1,6 +1,8 @@
-// Under a memory limit operands of both parts are rebuilt before any product is.
+// Under a memory limit operands of both parts are rebuilt before any product is, and where
+// they are not to be kept at all without one.
 // RUN: pg-opt --pass-pipeline='builtin.module(pg-recompute{memory-limit=4096000})' %s | FileCheck %s --check-prefix=KEEP
 // RUN: pg-opt --pass-pipeline='builtin.module(pg-recompute{memory-limit=3100000})' %s | FileCheck %s --check-prefix=REBUILD
+// RUN: pg-opt --pass-pipeline='builtin.module(pg-recompute{keeps-operands=false})' %s | FileCheck %s --check-prefix=REBUILD
 // RUN: pg-opt --pass-pipeline='builtin.module(pg-recompute{memory-limit=3100000},pg-schedule,pg-fuse,pg-outline,pg-plan-memory)' %s | FileCheck %s --check-prefix=PLAN
 
 // At 1000 tokens a [N, 256] f32 tensor is 1,024,000 bytes. When %r is made, %p, %s, %q

@@ -168,6 +168,7 @@ int buildProgram(Session &session, const BuildOptions &options, Build &build) {
   pipeline.prepareTarget = prepareForCpu;
   pipeline.memory.spreads = targets->cuda;
   pipeline.memory.inPlace = !targets->cuda;
+  pipeline.memory.keepsOperands = !targets->cuda;
   pipeline.logits.rule = *parseLogitsRule(options.logits);
   if (targets->cuda && pipeline.logits.rule == LogitsRule::Automatic) {
     pipeline.logits.rule = LogitsRule::Rebuild;

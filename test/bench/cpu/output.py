@@ -1,7 +1,10 @@
 """Comparison of what two sides compute, the table and the chart of the CPU benchmark."""
 import math
 
-LOSS_BOUND, GRADIENT_BOUND = 1e-4, 1e-3      # f32: nats of a token, relative L2 of a tensor, as for the golden cases
+LOSS_BOUND = 1e-4         # f32: nats of a token, as for the golden cases
+# Relative L2 of a gradient. Compiled PyTorch's rounding grows in the loop: 1.0e-3 for blocks.4.attn.q_gain of the full-size model beside
+# an f64 program of ours, from which ours in f32 is 1.7e-5 away.
+GRADIENT_BOUND = 3e-3
 BF16_CORRELATION, BF16_LOSS = 0.98, 0.3      # rounding differs; what varies over tokens must vary alike
 
 
