@@ -2,8 +2,8 @@
 //
 // A micro-tile asks for some lines while it multiplies, as many rows of one tensor at a
 // time as it has itself; the micro-tiles of a row or of a block of k share what comes
-// next. Asking for a line costs the multiplication nearly nothing where the machine, seeing
-// lines in order, is on its way already.
+// next. A line asked for holds a fill buffer until it comes, which the multiplication needs
+// too: that is shortest where the machine, seeing lines in order, fetches them itself.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/MatmulKernel.h"

@@ -13,6 +13,7 @@
 
 namespace pg {
 
+/// Emits the kernel of one matmul with the maps fused before and behind it.
 class MatmulKernel {
 public:
   MatmulKernel(StructuredKernel kernel)
