@@ -17,8 +17,8 @@
 //      (epilogue) and store it
 // Sums of several blocks wait in a tile C in scratch.
 // A matrix times its own transpose is symmetric: there are items for rows on or
-// below the diagonal, panels above the diagonal are left out, and the epilogue is
-// evaluated at the mirrored places too. The sizes depend on the static shape only.
+// below the diagonal, micro-tiles end at it, and the epilogue is evaluated at the
+// mirrored places too. The sizes depend on the static shape only.
 // Where the target multiplies pairs of bf16 numbers, k counts pairs.
 //
 //===----------------------------------------------------------------------===//
@@ -159,9 +159,9 @@ void MatmulKernel::emitItems() {
   Val units = e.ceilDiv(rowCount, itemRows);
   double perBlock = static_cast<double>(blockColumns), perItem = static_cast<double>(itemRows);
   e.loop(e.i(0), e.i(columnBlocks), 1, {e.i(0), e.begin()},
-         [&](Val block, ArrayRef<Val> carried) -> Emitter::Vals {
+         [&](Val order, ArrayRef<Val> carried) -> Emitter::Vals {
     // Items [start, stop) are of this column block; those before `item` are done.
-    Val start = carried[0], item = carried[1];
+    Val block = columnBlockAt(order, columnBlocks), start = carried[0], item = carried[1];
     Val first = isSymmetric ? block * perBlock / perItem : e.i(0);
     Val stop = start + (units - first), end = e.min(e.end(), stop);
     SmallVector<Type, 1> types = {item.type()};
@@ -189,6 +189,13 @@ void MatmulKernel::emitItems() {
         [&]() -> Emitter::Vals { return {item}; })[0];
     return {stop, item};
   });
+}
+
+Val MatmulKernel::columnBlockAt(Val order, int64_t columnBlocks) {
+  if (!isSymmetric)
+    return order;
+  Val half = order / 2.0;
+  return e.select(order % 2 == 0, half, e.i(columnBlocks - 1) - half);
 }
 
 ProductTile::Source MatmulKernel::operand(Side side) {
@@ -264,7 +271,7 @@ void MatmulKernel::emitMirrored(Val row0, Val rows, Val column0, Val columns) {
   int64_t width = e.width();
   e.loop(e.i(0), columns, width, [&](Val column) {
     tile.columnsLoop(rows, tailOf(staticRows), [&](Val r, int64_t lanes) {
-      e.ifThen(column0 + column < firstRow(row0 + r), [&] {
+      e.ifThen(column0 + column < row0 + r, [&] {
         SmallVector<Val, 16> v;
         for (int64_t j = 0; j < width; ++j)
           v.push_back(e.loadV(c.ptr, (r + j) * c.stride + column));
@@ -306,17 +313,33 @@ void MatmulKernel::multiply(Val row0, Val rows, Val column0, Val columns, Val k0
     e.loop(e.i(0), panels, 1, [&](Val p) {
       Val at = p * panel;
       TileC to = microTileOfC(r, at);
-      auto one = [&] {
-        tile.multiplyMicro(left, stride, e.i(a.step), b, p, to, k, how, ahead(r, p));
+      auto epilogue = [&] {
         e.ifThen(isLast, [&] {
           emitEpilogue(row0, column0, r, e.min(r + micro, rows), at,
                        e.min(at + panel, columns), to);
         });
       };
-      if (isSymmetric)
-        e.ifThen(first >= firstRow(column0 + at), one);
-      else
-        one();
+      auto one = [&](int64_t vectors) {
+        tile.multiplyMicro(left, stride, e.i(a.step), b, p, to, k, how, ahead(r, p), vectors);
+      };
+      if (!isSymmetric) {
+        one(0);
+        epilogue();
+        return;
+      }
+      // Up to the last row's element on the diagonal, with the narrowest micro-kernel
+      // that reaches it.
+      Val wanted = first + static_cast<double>(micro) - (column0 + at);
+      int64_t vectors = panel / e.width();
+      Val above = e.i(int64_t(1) << 40);
+      e.ifThen(wanted > 0, [&] {
+        for (; vectors >= 1; vectors /= 2) {
+          Val below = e.i(vectors > 1 ? vectors / 2 * e.width() : 0);
+          e.ifThen((wanted > below) & (wanted <= above), [&] { one(vectors); });
+          above = below;
+        }
+        epilogue();
+      });
     });
   });
 }
@@ -353,7 +376,8 @@ void MatmulKernel::emitEpilogue(Val row0, Val column0, Val row, Val rowEnd,
                                 Val column, Val columnEnd, TileC tileOfC) {
   e.loop(row, rowEnd, 1, [&](Val r) {
     Val token = row0 + r;
-    tile.columnsLoop(columnEnd - column, tailOf(columnCount),
+    Val end = isSymmetric ? e.min(columnEnd, endOfRow(token) - column0) : columnEnd;
+    tile.columnsLoop(end - column, tailOf(columnCount),
                      [&](Val at, int64_t lanes) {
                        Val value = e.load(e.vecType(lanes), tileOfC.ptr,
                                           (r - row) * tileOfC.stride + at);

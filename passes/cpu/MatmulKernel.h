@@ -38,15 +38,18 @@ private:
   /// micro-tile.
   void emitEpilogue(Val row0, Val column0, Val row, Val rowEnd, Val column,
                     Val columnEnd, TileC tileOfC);
-  /// First row that is multiplied in the panel with this column of a symmetric
-  /// product. What lies above is above the diagonal, and its mirror image is not.
-  Val firstRow(Val column) {
-    double panel = static_cast<double>(b.columns);
-    double strip = static_cast<double>(tile.stripRows());
-    return column / panel * panel / strip * strip;
+  /// Column block that comes as number `order`. Those of a symmetric product get shorter
+  /// one by one; long and short ones take turns, so that halves of the items do not
+  /// touch all of them.
+  Val columnBlockAt(Val order, int64_t columnBlocks);
+  /// Of a symmetric product a square of width x width elements is stored as it was
+  /// multiplied on and below the diagonal, and above it from its mirror image. Where
+  /// those of a row stored as multiplied end.
+  Val endOfRow(Val row) {
+    double width = static_cast<double>(e.width());
+    return row / width * width + width;
   }
-  /// What was not multiplied as such, from the tile transposed, through the same
-  /// epilogue.
+  /// Squares above the diagonal, from the tile transposed, through the same epilogue.
   void emitMirrored(Val row0, Val rows, Val column0, Val columns);
   void emitYields(Val row, Val column, Val value, int64_t lanes);
   /// C += A B of one block of k, and the epilogue behind the last one.

@@ -12,6 +12,7 @@ namespace {
 
 constexpr const char *kPrefix = "pg_micro_";
 constexpr int64_t kUnroll = 2; ///< steps of k a round
+constexpr const char *kOf = "of";
 constexpr const char *kPairs = "pairs_", *kDouble = "f64_", *kSingle = "f32_";
 enum Argument {
   A, Row, Step, B, C, Stride, K, Adds, Ahead, AheadRow, AheadSteps, AheadNext
@@ -25,8 +26,8 @@ SmallVector<Type> argumentTypes(MLIRContext *context) {
 
 void emitMicroKernel(Emitter &e, const MicroKernel &kernel) {
   int64_t rows = kernel.rows, vectors = kernel.vectors;
-  Strip strip(e, {rows, vectors, kernel.pairs}, e.argument(A), e.argument(Row),
-              e.argument(Step));
+  Strip strip(e, {.rows = rows, .vectors = vectors, .pairs = kernel.pairs, .panelVectors = kernel.panelVectors},
+              e.argument(A), e.argument(Row), e.argument(Step));
   auto place = [&](int64_t i, int64_t v) {
     return e.argument(Stride) * static_cast<double>(i) +
            static_cast<double>(v * e.width());
@@ -71,7 +72,8 @@ void emitMicroKernel(Emitter &e, const MicroKernel &kernel) {
 std::string MicroKernel::symbol(const Emitter &e) const {
   return kPrefix +
          std::string(pairs ? kPairs : e.floatBytes() == 8 ? kDouble : kSingle) +
-         std::to_string(rows) + "x" + std::to_string(vectors);
+         std::to_string(rows) + "x" + std::to_string(vectors) +
+         (panelVectors ? kOf + std::to_string(panelVectors) : std::string());
 }
 
 void callMicroKernel(Emitter &e, const MicroKernel &kernel,
@@ -97,6 +99,8 @@ bool defineMicroKernel(ModuleOp module, StringRef symbol,
     return false;
   if (rest.consumeInteger(10, kernel.rows) || !rest.consume_front("x") ||
       rest.consumeInteger(10, kernel.vectors))
+    return false;
+  if (rest.consume_front(kOf) && rest.consumeInteger(10, kernel.panelVectors))
     return false;
   if (!rest.empty())
     return false;

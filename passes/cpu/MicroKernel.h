@@ -16,6 +16,7 @@ namespace pg {
 struct MicroKernel {
   int64_t rows, vectors;
   bool pairs; ///< an element of A and of B is a pair of bf16 numbers
+  int64_t panelVectors = 0; ///< of a row of the panel, of which the first `vectors` are multiplied; 0: as many
 
   /// Name of its function, for the float type of the emitter.
   std::string symbol(const Emitter &e) const;
@@ -35,7 +36,7 @@ struct LinesAhead {
 /// What one call works on. Strides in elements.
 struct MicroTile {
   Val a, row, step; ///< element (r, k) of A at a[r * row + k * step]
-  Val b;            ///< the panel: row k at b[k * vectors * width]
+  Val b;            ///< the panel: row k at b[k * panelVectors * width]
   Val c, stride;    ///< element (r, j) of C at c[r * stride + j]
   Val k;
   Val adds; ///< i1: to the old C, else overwrites it

@@ -318,9 +318,13 @@ LinesAhead ProductTile::shareOfRows(Val at, Val row, Val k, Val panel,
 void ProductTile::multiplyMicro(Val a, Val row, Val step, const TileB &b,
                                 Val panel, TileC c, Val k,
                                 const Accumulation &how,
-                                const LinesAhead &ahead) {
-  int64_t vectors = b.columns / e.width();
-  MicroKernel kernel{accumulators / vectors, vectors, b.pairs};
+                                const LinesAhead &ahead, int64_t vectors) {
+  int64_t whole = b.columns / e.width();
+  MicroKernel kernel{microRowsOf(b), whole, b.pairs};
+  if (vectors && vectors < whole) {
+    kernel.vectors = vectors;
+    kernel.panelVectors = whole;
+  }
   Val adds = how.adds ? how.adds
                       : e.constant(e.builder().getI1Type(), 1);
   callMicroKernel(e, kernel,

@@ -126,10 +126,10 @@ public:
   void multiply(TileA a, TileB b, TileC c, Val rows, Val columns, Val k,
                 const Accumulation &how = {});
   /// One micro-tile: element (r, k) of A at a[r * row + k * step], `panel` of B,
-  /// C where it begins.
+  /// C where it begins. Only the first `vectors` of the panel's columns, if not 0.
   void multiplyMicro(Val a, Val row, Val step, const TileB &b, Val panel,
                      TileC c, Val k, const Accumulation &how,
-                     const LinesAhead &ahead);
+                     const LinesAhead &ahead, int64_t vectors = 0);
   /// What one of `panels` micro-tiles of k steps asks for, so that all of them ask
   /// for k elements of the rows from `at` on.
   LinesAhead shareOfRows(Val at, Val row, Val k, Val panel, Val panels);

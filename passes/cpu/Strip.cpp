@@ -15,10 +15,11 @@ Strip::Strip(Emitter &e, const Kind &kind, Val a, Val row, Val step)
 
 Emitter::Vals Strip::steps(ArrayRef<Val> now, int64_t count) {
   int64_t vectors = kind.vectors, width = e.width();
+  int64_t panelVectors = kind.panelVectors ? kind.panelVectors : vectors;
   Emitter::Vals next(now);
   for (int64_t s = 0; s < count; ++s) {
     auto at = [&](int64_t row, int64_t v) {
-      return e.i((row * vectors + v) * width);
+      return e.i((row * panelVectors + v) * width);
     };
     SmallVector<Val> b;
     for (int64_t v = 0; v < vectors; ++v) {
@@ -39,7 +40,7 @@ Emitter::Vals Strip::steps(ArrayRef<Val> now, int64_t count) {
     }
     next[0] = e.opaque(next[0] + step);
   }
-  next[1] = e.addressF(now[1], e.i(count * vectors * width));
+  next[1] = e.addressF(now[1], e.i(count * panelVectors * width));
   return next;
 }
 

@@ -20,6 +20,7 @@ public:
     int64_t rows, vectors;
     bool pairs = false;         ///< elements are pairs of bf16 numbers
     bool stepsAreLines = false; ///< each step may be another line of A, to be asked for
+    int64_t panelVectors = 0;   ///< of a row of the panel, of which the first `vectors` count; 0: as many
   };
   static constexpr int64_t kLineBytes = 64;
 

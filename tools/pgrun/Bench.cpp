@@ -243,10 +243,10 @@ Status run(Options options) {
 
   // Before anything large is resident, so that the array that is copied does not count as memory of the run.
   std::optional<PeakMeter> meter;
-  if (isProfiled && executor.device().isHost()) {
+  if (executor.device().isHost())
     meter.emplace(executor.pool(), peakKindOf(package));
+  if (isProfiled && meter)
     meter->measureCopy();
-  }
   double measured = monotonicSeconds();
   bool isGiven = !options.weights.empty();
   if (Status status = isGiven ? executor.resetStates() : initialise(executor, 1); !status)
@@ -286,10 +286,11 @@ Status run(Options options) {
   double flops = work.flops();
   Profile &profile = executor.profile();
   ProfileContext context{std::max<int64_t>(1, options.repeat), times.mean, executor.device().describe(), {}};
-  if (meter) {
+  if (isProfiled && meter)
     meter->measureCopy();
+  if (meter)
     context.peaks = meter->peaks();
-  }
+  double peakFlops = context.peaks.flopsPerSecond, ofPeak = peakFlops > 0 ? flops / times.median / peakFlops : 0;
   if (isProfiled)
     std::fputs(profileText(profile, context, size_t(options.kernels)).c_str(), stderr);
   if (!options.trace.empty())
@@ -306,7 +307,9 @@ Status run(Options options) {
                    {"best_seconds", times.best}, {"first_seconds", times.first}, {"processor_seconds", times.processor}, {"load_seconds", times.load},
                    {"initialise_seconds", times.initialise},
                    {"tokens_per_second", isPerToken ? double(tokens) / times.median : 0},
-                   {"gflops_per_second", numberToJson(flops / times.median * 1e-9)}, {"launches", entry.launches.size()},
+                   {"gflops_per_second", numberToJson(flops / times.median * 1e-9)},
+                   {"peak_flops_per_second", peakFlops > 0 ? Json(peakFlops) : Json()},
+                   {"share_of_peak_flops", peakFlops > 0 ? Json(ofPeak) : Json()}, {"launches", entry.launches.size()},
                    {"peak_resident_bytes", peak}, {"planned_bytes", executor.plannedBytes()}, {"shares", shares}};
     if (isProfiled)
       result["profile"] = profileJson(profile, context);
@@ -319,7 +322,9 @@ Status run(Options options) {
                "\nmedian " + formatFixed(times.median * 1e3, 2) + " ms  best " + formatFixed(times.best * 1e3, 2) +
                " ms  first " + formatFixed(times.first * 1e3, 2) + " ms  " +
                (isPerToken ? formatFixed(double(tokens) / times.median, 0) + " tokens/s  " : "") +
-               formatFixed(flops / times.median * 1e-9, 1) + " GFLOP/s\nload " + formatFixed(times.load * 1e3, 1) +
+               formatFixed(flops / times.median * 1e-9, 1) + " GFLOP/s" +
+               (peakFlops > 0 ? ", " + formatFixed(100 * ofPeak, 1) + " % of the " + formatFixed(peakFlops * 1e-9, 1) + " measured between the runs" : "") +
+               "\nload " + formatFixed(times.load * 1e3, 1) +
                " ms  initialise " + formatFixed(times.initialise * 1e3, 1) + " ms\npeak resident " +
                std::to_string(peak >> 20) + " MiB, planned " + std::to_string(executor.plannedBytes() >> 20) + " MiB");
 }

@@ -88,13 +88,12 @@ def table(results):
                     cells[0] = f"**{ratio(rate, equal[1])}** ({equal[0] or 'none'})"
                     cells[1] = f"{ratio(rate, overall[1])} ({overall[0] or 'none'})"
                     cells[2] = processor_ratio(entry, name, what)
+                    if side.get(what + "_of_peak"):
+                        cells[3] = f"{100 * median(side[what + '_of_peak']):.1f} %"
                     of_peak = side.get("of_peak", {})
-                    program = next((key for key in of_peak if key.startswith("accumulate")), None)
-                    if what == "accumulate" and program:
-                        cells[3] = f"{100 * of_peak[program]:.0f} %"
                     if what == "step" and of_peak.get("apply") is not None:
-                        cells[3] = f"apply {100 * of_peak['apply']:.0f} %, its products " + \
-                                   f"{100 * (of_peak.get('optimizer: matmul') or 0):.0f} %"
+                        cells[3] += f" (apply {100 * of_peak['apply']:.0f} %, its products " + \
+                                    f"{100 * (of_peak.get('optimizer: matmul') or 0):.0f} %)"
                 mark = " (composed)" if what == "step" and side.get("step_is") == "composed" else ""
                 lines.append(f"| {entry['name']} | {entry['row']} | {WHAT[what]}{mark} | {name} | {rate:,.0f} | {' | '.join(cells)} |")
     lines += ["", "Processor time counts every thread and leaves out other work on the machine; threads that spin while they wait count.",

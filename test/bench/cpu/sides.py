@@ -70,6 +70,7 @@ class Ours:
         result = self._bench(what, "--repeat", "1")
         self.result.setdefault(what, []).append(result["median_seconds"])
         self.result.setdefault(what + "_processor", []).append(result["processor_seconds"])
+        self.result.setdefault(what + "_of_peak", []).append(result["share_of_peak_flops"])
 
     def step(self, calls, limit, rounds):
         """A step that takes long is the first run of its process, pages and all; a short one is run again."""
@@ -77,6 +78,7 @@ class Ours:
         for _ in range(1 if is_long else rounds):
             result = self._bench("accumulate", "--step", "--repeat", "0" if is_long else "1", batch=self.step_batch)
             self.result.setdefault("step", []).append(result["median_seconds"])
+            self.result.setdefault("step_of_peak", []).append(result["share_of_peak_flops"])
         self.result["step_is"] = "measured"
         self.result["peak_bytes"] = result["peak_resident_bytes"]
 
