@@ -10,6 +10,8 @@
 // value with its own transpose, powers of symmetric matrices and what is made
 // from them element by element.
 //
+// Before both, factors of channels move from tokens to weights (FoldFactors.cpp).
+//
 // Runs on values, after decomposition and before
 // fusion, where a transpose would become a kernel of its own.
 //
@@ -60,7 +62,16 @@ struct CpuPreparePass : PassWrapper<CpuPreparePass, OperationPass<ModuleOp>> {
     return "folds static transposes into the products that read them";
   }
 
+  CpuPreparePass() = default;
+  CpuPreparePass(const CpuPreparePass &other) : PassWrapper(other) {}
+  explicit CpuPreparePass(bool folds) { foldsFactors = folds; }
+
+  Option<bool> foldsFactors{*this, "fold-factors", llvm::cl::desc("factors of channels move from tokens to weights"),
+                            llvm::cl::init(true)};
+
   void runOnOperation() override {
+    if (foldsFactors)
+      foldFactors(getOperation());
     SmallVector<TransposeOp> transposes;
     getOperation().walk([&](Operation *op) {
       if (auto transpose = dyn_cast<TransposeOp>(op))
@@ -91,8 +102,8 @@ struct CpuPreparePass : PassWrapper<CpuPreparePass, OperationPass<ModuleOp>> {
 
 } // namespace
 
-std::unique_ptr<Pass> createCpuPreparePass() {
-  return std::make_unique<CpuPreparePass>();
+std::unique_ptr<Pass> createCpuPreparePass(bool foldsFactors) {
+  return std::make_unique<CpuPreparePass>(foldsFactors);
 }
 
 } // namespace pg

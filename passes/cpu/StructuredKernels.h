@@ -48,8 +48,11 @@ mlir::FailureOr<KernelShape> emitLinearCrossEntropy(StructuredKernel kernel);
 mlir::FailureOr<KernelShape> emitLinearCrossEntropyGradX(StructuredKernel kernel);
 mlir::FailureOr<KernelShape> emitLinearCrossEntropyGradW(StructuredKernel kernel);
 
-/// `--pg-cpu-prepare`: see CpuPrepare.cpp.
-std::unique_ptr<mlir::Pass> createCpuPreparePass();
+/// Moves factors of channels from tokens to weights: see FoldFactors.cpp.
+void foldFactors(mlir::ModuleOp module);
+
+/// `--pg-cpu-prepare`: see CpuPrepare.cpp. `foldsFactors`: foldFactors first.
+std::unique_ptr<mlir::Pass> createCpuPreparePass(bool foldsFactors = true);
 
 } // namespace pg
 

@@ -6,11 +6,12 @@
 // would. Operands are values that exist before the product, parameters
 // (broadcast or not) and constants. Prologue: cheap maps (no transcendental
 // functions) on the shape of an operand whose only reader is this product and
-// whose inputs are stored anyway.
+// whose inputs are stored anyway; of static tensors only what is marked for it.
 //
 //===----------------------------------------------------------------------===//
 
 #include "passes/fuse/Absorb.h"
+#include "passes/fuse/Passes.h"
 #include "passes/fuse/Tensors.h"
 
 #include "mlir/IR/IRMapping.h"
@@ -342,7 +343,8 @@ private:
 
   void takePrologue(MatmulOp product, Value operand) {
     Operation *first = operand.getDefiningOp();
-    if (!isCheapMap(first) || absorbed.contains(first))
+    bool isWanted = first && first->hasAttr(kIntoProductAttr);
+    if ((!isCheapMap(first) && !isWanted) || absorbed.contains(first))
       return;
     OpSet cone;
     SmallVector<Operation *> work{first};

@@ -52,6 +52,9 @@ double keptBytesPerToken(mlir::func::FuncOp entry);
 
 /// Orders the ops of one entry for fusion (pg-schedule).
 void scheduleEntry(mlir::func::FuncOp entry);
+/// On a map of static tensors that only one product reads: the product makes it as it
+/// packs, for a target where that is cheap.
+inline constexpr llvm::StringLiteral kIntoProductAttr = "pg.into_product";
 /// Turns the ops of one scheduled entry into pg.kernel ops (pg-fuse).
 /// `numAbsorbed` gains the ops taken into prologues and epilogues.
 mlir::LogicalResult fuseEntry(mlir::func::FuncOp entry, int64_t &numAbsorbed);

@@ -64,9 +64,9 @@ int dumpPhase(const BuildOptions &options, mlir::ModuleOp module,
   return kOk;
 }
 
-mlir::LogicalResult prepareForCpu(mlir::ModuleOp module) {
+mlir::LogicalResult prepareForCpu(mlir::ModuleOp module, bool foldsFactors) {
   auto manager = mlir::PassManager::on<mlir::ModuleOp>(module.getContext());
-  manager.addPass(createCpuPreparePass());
+  manager.addPass(createCpuPreparePass(foldsFactors));
   return manager.run(module);
 }
 
@@ -165,7 +165,8 @@ int buildProgram(Session &session, const BuildOptions &options, Build &build) {
   if (auto precision = (*build.module)->getAttrOfType<mlir::StringAttr>("pg.precision"))
     pipeline.precision = precision.getValue().str();
   pipeline.memoryLimit = options.memoryLimit;
-  pipeline.prepareTarget = prepareForCpu;
+  // Without CUDA code, where nobody has measured it.
+  pipeline.prepareTarget = [folds = !targets->cuda](mlir::ModuleOp module) { return prepareForCpu(module, folds); };
   pipeline.memory.spreads = targets->cuda;
   pipeline.memory.inPlace = !targets->cuda;
   pipeline.memory.keepsOperands = !targets->cuda;
