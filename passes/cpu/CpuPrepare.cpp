@@ -62,16 +62,8 @@ struct CpuPreparePass : PassWrapper<CpuPreparePass, OperationPass<ModuleOp>> {
     return "folds static transposes into the products that read them";
   }
 
-  CpuPreparePass() = default;
-  CpuPreparePass(const CpuPreparePass &other) : PassWrapper(other) {}
-  explicit CpuPreparePass(bool folds) { foldsFactors = folds; }
-
-  Option<bool> foldsFactors{*this, "fold-factors", llvm::cl::desc("factors of channels move from tokens to weights"),
-                            llvm::cl::init(true)};
-
   void runOnOperation() override {
-    if (foldsFactors)
-      foldFactors(getOperation());
+    foldFactors(getOperation());
     SmallVector<TransposeOp> transposes;
     getOperation().walk([&](Operation *op) {
       if (auto transpose = dyn_cast<TransposeOp>(op))
@@ -102,8 +94,8 @@ struct CpuPreparePass : PassWrapper<CpuPreparePass, OperationPass<ModuleOp>> {
 
 } // namespace
 
-std::unique_ptr<Pass> createCpuPreparePass(bool foldsFactors) {
-  return std::make_unique<CpuPreparePass>(foldsFactors);
+std::unique_ptr<Pass> createCpuPreparePass() {
+  return std::make_unique<CpuPreparePass>();
 }
 
 } // namespace pg

@@ -51,8 +51,8 @@ mlir::FailureOr<KernelShape> emitLinearCrossEntropyGradW(StructuredKernel kernel
 /// Moves factors of channels from tokens to weights: see FoldFactors.cpp.
 void foldFactors(mlir::ModuleOp module);
 
-/// `--pg-cpu-prepare`: see CpuPrepare.cpp. `foldsFactors`: foldFactors first.
-std::unique_ptr<mlir::Pass> createCpuPreparePass(bool foldsFactors = true);
+/// `--pg-cpu-prepare`: see CpuPrepare.cpp.
+std::unique_ptr<mlir::Pass> createCpuPreparePass();
 
 } // namespace pg
 

@@ -1,6 +1,5 @@
 // Factors of channels in front of products move to weights and results.
 // RUN: pg-opt --pg-cpu-prepare %s | FileCheck %s
-// RUN: pg-opt --pass-pipeline='builtin.module(pg-cpu-prepare{fold-factors=false})' %s | FileCheck %s --check-prefix=OFF
 // RUN: pg-opt --pg-cpu-prepare --pg-schedule --pg-fuse --pg-outline %s | FileCheck %s --check-prefix=FUSED
 // RUN: sed 's/"f32"}/"bf16"}/' %s | pg-opt --pg-cpu-prepare | FileCheck %s --check-prefix=OFF
 

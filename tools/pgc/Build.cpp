@@ -64,9 +64,9 @@ int dumpPhase(const BuildOptions &options, mlir::ModuleOp module,
   return kOk;
 }
 
-mlir::LogicalResult prepareForCpu(mlir::ModuleOp module, bool foldsFactors) {
+mlir::LogicalResult prepareForCpu(mlir::ModuleOp module) {
   auto manager = mlir::PassManager::on<mlir::ModuleOp>(module.getContext());
-  manager.addPass(createCpuPreparePass(foldsFactors));
+  manager.addPass(createCpuPreparePass());
   return manager.run(module);
 }
 
@@ -165,8 +165,7 @@ int buildProgram(Session &session, const BuildOptions &options, Build &build) {
   if (auto precision = (*build.module)->getAttrOfType<mlir::StringAttr>("pg.precision"))
     pipeline.precision = precision.getValue().str();
   pipeline.memoryLimit = options.memoryLimit;
-  // Without CUDA code, where nobody has measured it.
-  pipeline.prepareTarget = [folds = !targets->cuda](mlir::ModuleOp module) { return prepareForCpu(module, folds); };
+  pipeline.prepareTarget = prepareForCpu;
   pipeline.memory.spreads = targets->cuda;
   pipeline.memory.inPlace = !targets->cuda;
   pipeline.memory.keepsOperands = !targets->cuda;

@@ -76,7 +76,7 @@ Outlined outline(const Choice &choice) {
   options.storesRounded = true; // as pgc does for this target
   options.prepareTarget = [](ModuleOp module) {
     PassManager manager(module.getContext());
-    manager.addPass(createCpuPreparePass(false)); // as pgc does for CUDA
+    manager.addPass(createCpuPreparePass());
     return manager.run(module);
   };
   if (failed(runPipeline(*built->module, "spec", "outlined", options,
