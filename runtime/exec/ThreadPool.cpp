@@ -39,11 +39,22 @@ std::vector<int> allowedCpus() {
   return cpus;
 }
 
+/// Spins, and after a while lets others have the processor.
+template <typename F> void waitUntil(F &&isOver) {
+  for (int i = 0; !isOver(); ++i) {
+    relax();
+    if (i >= kSpins)
+      std::this_thread::yield();
+  }
+}
+
 } // namespace
 
 int availableCpus() { return std::max<int>(1, int(allowedCpus().size())); }
 
-ThreadPool::ThreadPool(int threads) : hands(size_t(threads)) {
+ThreadPool::ThreadPool(int threads) : speeds(size_t(threads)) {
+  for (auto &speed : speeds)
+    speed = 1;
   std::vector<int> cpus = allowedCpus();
   // Spinning with more threads than CPUs only takes time from the others.
   spins = threads <= int(cpus.size()) ? kSpins : 0;
@@ -68,7 +79,39 @@ ThreadPool::~ThreadPool() {
     worker.join();
 }
 
-bool ThreadPool::take(Hand &hand, bool atBack, Piece &piece) {
+void ThreadPool::deal(size_t job) {
+  State &state = states[job];
+  uint64_t ready = 2 * runNumber + 1, seen = state.dealt.load(std::memory_order_acquire);
+  if (seen == ready)
+    return;
+  if (seen == ready - 1 || !state.dealt.compare_exchange_strong(seen, ready - 1, std::memory_order_relaxed)) {
+    waitUntil([&] { return state.dealt.load(std::memory_order_acquire) == ready; });
+    return;
+  }
+  int64_t count = std::max<int64_t>(0, jobs[job].count);
+  state.grain = std::max<int64_t>(1, jobs[job].grain);
+  while (count / state.grain >= kMostGrains)
+    state.grain *= 2;
+  int64_t grains = (count + state.grain - 1) / state.grain, begin = 0;
+  double all = 0, before = 0;
+  for (const auto &speed : speeds)
+    all += speed.load(std::memory_order_relaxed);
+  for (int thread = 0; thread < size(); ++thread) {
+    Hand &hand = handsOf(job)[size_t(thread)];
+    before += speeds[size_t(thread)].load(std::memory_order_relaxed);
+    int64_t end = std::clamp<int64_t>(std::llround(double(grains) * before / all), begin, grains);
+    if (thread + 1 == size())
+      end = grains;
+    hand.left.store(uint64_t(begin) << 32 | uint64_t(end), std::memory_order_relaxed);
+    hand.done = 0;
+    hand.seconds = 0;
+    begin = end;
+  }
+  state.grainsLeft.store(grains, std::memory_order_relaxed);
+  state.dealt.store(ready, std::memory_order_release);
+}
+
+bool ThreadPool::take(Hand &hand, bool atBack, Cut cut, Piece &piece) {
   uint64_t seen = hand.left.load(std::memory_order_relaxed);
   while (true) {
     auto begin = int64_t(seen >> 32), end = int64_t(uint32_t(seen)), count = end - begin;
@@ -83,23 +126,31 @@ bool ThreadPool::take(Hand &hand, bool atBack, Piece &piece) {
   }
 }
 
-void ThreadPool::play(const Piece &piece, int thread) {
+void ThreadPool::play(size_t job, const Piece &piece, int thread) {
+  const Job &one = jobs[job];
+  State &state = states[job];
   auto start = std::chrono::steady_clock::now();
-  work(context, piece.begin * grain, std::min(total, piece.end * grain), thread);
+  one.work(one.context, piece.begin * state.grain, std::min(one.count, piece.end * state.grain), thread);
   std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
-  hands[size_t(thread)].done += piece.end - piece.begin;
-  hands[size_t(thread)].seconds += taken.count();
-  grainsLeft.fetch_sub(piece.end - piece.begin, std::memory_order_release);
+  int64_t grains = piece.end - piece.begin;
+  Hand &hand = handsOf(job)[size_t(thread)];
+  hand.done += grains;
+  hand.seconds += taken.count();
+  bool isLast = state.grainsLeft.fetch_sub(grains, std::memory_order_acq_rel) == grains;
+  if (isLast && one.cut == Cut::Runs)
+    learnSpeeds(handsOf(job));
 }
 
-void ThreadPool::drain(int thread) {
+void ThreadPool::drain(size_t job, int thread) {
+  std::span<Hand> all = handsOf(job);
+  Cut cut = jobs[job].cut;
   Piece piece;
-  while (take(hands[size_t(thread)], false, piece))
-    play(piece, thread);
+  while (take(all[size_t(thread)], false, cut, piece))
+    play(job, piece, thread);
   while (true) {
     Hand *fullest = nullptr;
     int64_t most = 0;
-    for (Hand &hand : hands) {
+    for (Hand &hand : all) {
       uint64_t left = hand.left.load(std::memory_order_relaxed);
       int64_t count = int64_t(uint32_t(left)) - int64_t(left >> 32);
       if (count > most) {
@@ -109,8 +160,17 @@ void ThreadPool::drain(int thread) {
     }
     if (!fullest)
       return;
-    if (take(*fullest, true, piece))
-      play(piece, thread);
+    if (take(*fullest, true, cut, piece))
+      play(job, piece, thread);
+  }
+}
+
+void ThreadPool::work(int thread) {
+  for (size_t job = 0; job < jobs.size(); ++job) {
+    for (uint32_t before : jobs[job].after)
+      waitUntil([&] { return states[before].grainsLeft.load(std::memory_order_acquire) == 0; });
+    deal(job);
+    drain(job, thread);
   }
 }
 
@@ -133,80 +193,60 @@ void ThreadPool::workerLoop(int thread) {
       return;
     inside.fetch_add(1);
     if (open.load() == current)
-      drain(thread);
+      work(thread);
     inside.fetch_sub(1);
   }
 }
 
-void ThreadPool::deal(int64_t grains) {
-  double all = 0, before = 0;
-  for (const Hand &hand : hands)
-    all += hand.speed;
-  int64_t begin = 0;
-  for (Hand &hand : hands) {
-    before += hand.speed;
-    bool isLast = &hand == &hands.back();
-    int64_t end = isLast ? grains : std::min<int64_t>(grains, std::llround(double(grains) * before / all));
-    hand.left.store(uint64_t(begin) << 32 | uint64_t(end), std::memory_order_relaxed);
-    hand.done = 0;
-    hand.seconds = 0;
-    begin = end;
-  }
-}
-
-void ThreadPool::learnSpeeds() {
+void ThreadPool::learnSpeeds(std::span<const Hand> all) {
   double sum = 0;
-  for (const Hand &hand : hands) {
+  for (const Hand &hand : all) {
     // Nothing done, or in too short a time, says nothing.
     if (hand.done == 0 || hand.seconds < kLearnSeconds)
       return;
     sum += double(hand.done) / hand.seconds;
   }
-  for (Hand &hand : hands) {
-    double speed = double(hand.done) / hand.seconds * size() / sum;
-    hand.speed = std::clamp(hand.speed + kLearnRate * (speed - hand.speed), 0.2, 5.0);
+  for (size_t i = 0; i < all.size(); ++i) {
+    double speed = double(all[i].done) / all[i].seconds * size() / sum, old = speeds[i].load(std::memory_order_relaxed);
+    speeds[i].store(std::clamp(old + kLearnRate * (speed - old), 0.2, 5.0), std::memory_order_relaxed);
   }
 }
 
-void ThreadPool::parallelFor(int64_t count, int64_t step, Cut how, WorkFn run, void *argument) {
-  if (count <= 0)
-    return;
-  step = std::max<int64_t>(step, 1);
-  while (count / step >= kMostGrains)
-    step *= 2;
-  if (workers.empty() || count <= step) {
-    run(argument, 0, count, 0);
+void ThreadPool::run(std::span<const Job> list) {
+  if (workers.empty()) {
+    for (const Job &job : list)
+      if (job.count > 0)
+        job.work(job.context, 0, job.count, 0);
     return;
   }
-
-  work = run;
-  context = argument;
-  total = count;
-  grain = step;
-  cut = how;
-  int64_t grains = (count + step - 1) / step;
-  deal(grains);
-  grainsLeft.store(grains, std::memory_order_relaxed);
-  uint32_t job = generation.load(std::memory_order_relaxed) + 1;
-  job += job == 0;
-  open.store(job);
-  generation.store(job);
+  if (list.size() > capacity) {
+    capacity = list.size();
+    states.reset(new State[capacity]);
+    hands.reset(new Hand[capacity * size_t(size())]);
+  }
+  jobs = list;
+  ++runNumber;
+  uint32_t run = generation.load(std::memory_order_relaxed) + 1;
+  run += run == 0;
+  open.store(run);
+  generation.store(run);
   if (sleepers.load() > 0)
     generation.notify_all();
-
-  drain(0);
-  auto wait = [](auto isOver) {
-    for (int i = 0; !isOver(); ++i) {
-      relax();
-      if (i >= kSpins)
-        std::this_thread::yield();
-    }
-  };
-  wait([&] { return grainsLeft.load(std::memory_order_acquire) == 0; });
+  work(0);
+  for (size_t job = 0; job < jobs.size(); ++job)
+    waitUntil([&] { return states[job].grainsLeft.load(std::memory_order_acquire) == 0; });
   open.store(0);
-  wait([&] { return inside.load() == 0; });
-  if (cut == Cut::Runs)
-    learnSpeeds();
+  waitUntil([&] { return inside.load() == 0; });
+}
+
+void ThreadPool::parallelFor(int64_t count, int64_t grain, Cut cut, WorkFn function, void *context) {
+  if (count <= 0)
+    return;
+  Job job{count, std::max<int64_t>(grain, 1), cut, function, context, {}};
+  if (count <= job.grain)
+    function(context, 0, count, 0);
+  else
+    run({&job, 1});
 }
 
 } // namespace pg::rt

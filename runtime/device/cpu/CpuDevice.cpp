@@ -106,77 +106,79 @@ Status CpuDevice::fill(void *memory, uint8_t byte, uint64_t bytes) {
 
 Status CpuDevice::bind(std::vector<BoundEntry> list) {
   entries = std::move(list);
+  orders.clear();
+  for (const Entry &entry : package.entries)
+    orders.push_back(orderLaunches(entry));
   return Status::ok();
 }
 
 Status CpuDevice::run(size_t index, const Batch *batch, Profile *profile) {
   const Entry &entry = package.entries[index];
   const std::atomic<bool> *abort = abortFlagOf(entry);
+  auto isAborted = [&] { return abort && abort->load(std::memory_order_relaxed); };
+  const std::vector<OrderedLaunch> &order = orders[index];
+  calls.resize(order.size());
+  jobs.clear();
   if (profile)
     profile->startRun(index, batch);
-  for (size_t i = 0; i < entry.launches.size(); ++i) {
-    std::span<Profile::ThreadSpan> spans = profile ? profile->threadSpans(size_t(threads.size()))
-                                                   : std::span<Profile::ThreadSpan>();
-    double start = profile ? monotonicSeconds() : 0;
-    launch(index, i, batch, abort, spans.data());
-    if (abort && abort->load(std::memory_order_relaxed))
-      return {Code::Interrupted, "interrupted"};
-    if (profile)
-      profile->add(entry.launches[i].kernel, start, monotonicSeconds(), spans);
+  for (size_t i = 0; i < order.size() && !isAborted(); ++i) {
+    size_t launch = order[i].launch;
+    if (!profile) {
+      jobs.push_back(prepareLaunch(index, launch, batch, abort, nullptr, calls[i]));
+      jobs.back().after = order[i].after;
+      continue;
+    }
+    // One by one, so that each has its own time.
+    std::span<Profile::ThreadSpan> spans = profile->threadSpans(size_t(threads.size()));
+    double start = monotonicSeconds();
+    ThreadPool::Job job = prepareLaunch(index, launch, batch, abort, spans.data(), calls[i]);
+    threads.run({&job, 1});
+    profile->add(entry.launches[launch].kernel, start, monotonicSeconds(), spans);
   }
+  if (!profile && !isAborted())
+    threads.run(jobs);
+  if (isAborted())
+    return {Code::Interrupted, "interrupted"};
   return Status::ok();
 }
 
-Status CpuDevice::runLaunch(size_t index, size_t i, const Batch *batch) {
-  launch(index, i, batch, nullptr, nullptr);
+Status CpuDevice::runLaunch(size_t index, size_t launch, const Batch *batch) {
+  calls.resize(1);
+  ThreadPool::Job job = prepareLaunch(index, launch, batch, nullptr, nullptr, calls[0]);
+  threads.run({&job, 1});
   return Status::ok();
 }
 
-void CpuDevice::launch(size_t index, size_t i, const Batch *batch, const std::atomic<bool> *abort,
-                       Profile::ThreadSpan *spans) {
-  struct Call {
-    KernelFn function;
-    void *const *buffers;
-    const double *scalars;
-    const Batch *batch;
-    char *scratch;
-    uint64_t stride;
-    const std::atomic<bool> *abort;
-    uint64_t number; ///< of the launch
-    int64_t piece;
-    Profile::ThreadSpan *spans; ///< one per thread, or nullptr
-  };
-  const Launch &launch = package.entries[index].launches[i];
+ThreadPool::Job CpuDevice::prepareLaunch(size_t index, size_t number, const Batch *batch, const std::atomic<bool> *abort,
+                                         Profile::ThreadSpan *spans, Call &call) {
+  const Launch &launch = package.entries[index].launches[number];
   const BoundEntry &binding = entries[index];
-  Call call{code.functions()[launch.kernel], binding.buffers.data() + binding.firstBuffer[i],
-            launch.scalars.data(), batch, scratch, scratchStride, abort, ++launches, 0, spans};
   // A thread that works alone gets the launch as one range: cut it, so that a long one can be given up.
   int64_t count = launch.items.count(batch ? batch->numTokens : 0), grain = std::max<int64_t>(launch.items.grain, 1);
-  call.piece = std::max<int64_t>(1, count / (grain * kAbortPieces)) * grain;
-  threads.parallelFor(
-      count, launch.items.grain, launch.items.wantsRuns ? ThreadPool::Cut::Runs : ThreadPool::Cut::Pieces,
-      [](void *context, int64_t begin, int64_t end, int thread) {
-        auto &c = *static_cast<Call *>(context);
-        char *own = c.scratch + c.stride * uint64_t(thread);
-        auto *header = reinterpret_cast<uint64_t *>(own); // KernelAbi.h
-        if (header[1] != c.number) {
-          header[0] = 0;
-          header[1] = c.number;
-        }
-        double from = c.spans ? monotonicSeconds() : 0, used = c.spans ? threadSeconds() : 0;
-        if (!c.abort)
-          c.function(c.buffers, c.scalars, c.batch, begin, end, own);
-        else
-          for (; begin < end && !c.abort->load(std::memory_order_relaxed); begin += c.piece)
-            c.function(c.buffers, c.scalars, c.batch, begin, std::min(end, begin + c.piece), own);
-        if (!c.spans)
-          return;
-        Profile::ThreadSpan &span = c.spans[thread];
-        span.busy += threadSeconds() - used;
-        span.begin = span.end > 0 ? span.begin : from;
-        span.end = monotonicSeconds();
-      },
-      &call);
+  call = {code.functions()[launch.kernel], binding.buffers.data() + binding.firstBuffer[number], launch.scalars.data(),
+          batch, scratch, scratchStride, abort, ++launches, std::max<int64_t>(1, count / (grain * kAbortPieces)) * grain, spans};
+  auto work = [](void *context, int64_t begin, int64_t end, int thread) {
+    auto &c = *static_cast<Call *>(context);
+    char *own = c.scratch + c.stride * uint64_t(thread);
+    auto *header = reinterpret_cast<uint64_t *>(own); // KernelAbi.h
+    if (header[1] != c.number) {
+      header[0] = 0;
+      header[1] = c.number;
+    }
+    double from = c.spans ? monotonicSeconds() : 0, used = c.spans ? threadSeconds() : 0;
+    if (!c.abort)
+      c.function(c.buffers, c.scalars, c.batch, begin, end, own);
+    else
+      for (; begin < end && !c.abort->load(std::memory_order_relaxed); begin += c.piece)
+        c.function(c.buffers, c.scalars, c.batch, begin, std::min(end, begin + c.piece), own);
+    if (!c.spans)
+      return;
+    Profile::ThreadSpan &span = c.spans[thread];
+    span.busy += threadSeconds() - used;
+    span.begin = span.end > 0 ? span.begin : from;
+    span.end = monotonicSeconds();
+  };
+  return {count, grain, launch.items.wantsRuns ? ThreadPool::Cut::Runs : ThreadPool::Cut::Pieces, work, &call, {}};
 }
 
 StatusOr<uint64_t> CpuDevice::queueSumSquares(const std::vector<FloatSpan> &pieces) {

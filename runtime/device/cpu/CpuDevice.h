@@ -5,6 +5,7 @@
 #include "runtime/device/Device.h"
 #include "runtime/device/cpu/CpuCode.h"
 #include "runtime/exec/Arena.h"
+#include "runtime/exec/LaunchOrder.h"
 #include "runtime/exec/ThreadPool.h"
 
 #include <list>
@@ -38,15 +39,33 @@ public:
 
 private:
   CpuDevice(const Package &package, ThreadPool &threads) : package(package), threads(threads) {}
-  /// `spans`, one per thread, receive what each did; may be null.
-  void launch(size_t entry, size_t launch, const Batch *batch, const std::atomic<bool> *abort,
-              Profile::ThreadSpan *spans);
+  /// One launch, for all threads.
+  struct Call {
+    KernelFn function;
+    void *const *buffers;
+    const double *scalars;
+    const Batch *batch;
+    char *scratch;
+    uint64_t stride;
+    const std::atomic<bool> *abort;
+    uint64_t number;             ///< of the launch
+    int64_t piece;               ///< items between two looks at the abort flag
+    Profile::ThreadSpan *spans;  ///< one per thread, which receive what each did; may be null
+  };
+
+  /// `call` must stay where it is until the job has run.
+  ThreadPool::Job prepareLaunch(size_t entry, size_t launch, const Batch *batch, const std::atomic<bool> *abort,
+                                Profile::ThreadSpan *spans, Call &call);
 
   const Package &package;
   ThreadPool &threads;
   CpuCode code;
   std::list<Arena> memory;
   std::vector<BoundEntry> entries;
+  std::vector<std::vector<OrderedLaunch>> orders; ///< per entry
+  // Of the running entry.
+  std::vector<Call> calls;
+  std::vector<ThreadPool::Job> jobs;
   char *scratch = nullptr;
   uint64_t scratchStride = 0;
   uint64_t launches = 0; ///< so far; scratch holds the number of its last one

@@ -8,18 +8,12 @@
 #ifndef PG_RUNTIME_DEVICE_CUDA_BRANCHES_H
 #define PG_RUNTIME_DEVICE_CUDA_BRANCHES_H
 
+#include "runtime/exec/Hazards.h"
+
 #include <cstddef>
-#include <cstdint>
 #include <vector>
 
 namespace pg::rt {
-
-/// Memory that a launch reads, or writes (and may read).
-struct Access {
-  const void *memory;
-  uint64_t bytes;
-  bool writes;
-};
 
 /// Where a launch runs and what it waits for.
 struct BranchedLaunch {

@@ -321,7 +321,7 @@ Status CudaDevice::branch(size_t index) {
       return Status::ok();
     std::vector<Access> &touched = accesses.emplace_back();
     for (size_t b = 0; b < kernel.bufferBytes.size(); ++b)
-      touched.push_back({arguments[index][i].pointers[b], kernel.bufferBytes[b], false});
+      touched.push_back({reinterpret_cast<uintptr_t>(arguments[index][i].pointers[b]), kernel.bufferBytes[b], false});
     for (const Written &written : launches[i].writes)
       touched[written.buffer].writes = true;
     workspaceBytes = std::max(workspaceBytes, kernel.workspaceFixed);

@@ -10,7 +10,7 @@ constexpr size_t kBranches = 4;
 
 /// Bytes [begin, begin + bytes) of an imagined memory.
 Access access(uint64_t begin, uint64_t bytes, bool writes) {
-  return {reinterpret_cast<const void *>(uintptr_t(4096 + begin)), bytes, writes};
+  return {uintptr_t(4096 + begin), bytes, writes};
 }
 Access reads(uint64_t begin, uint64_t bytes) { return access(begin, bytes, false); }
 Access writes(uint64_t begin, uint64_t bytes) { return access(begin, bytes, true); }
@@ -41,7 +41,7 @@ std::vector<std::vector<bool>> endedBefore(const std::vector<BranchedLaunch> &pl
 bool conflict(const std::vector<Access> &a, const std::vector<Access> &b) {
   for (const Access &x : a)
     for (const Access &y : b) {
-      auto xBegin = reinterpret_cast<uintptr_t>(x.memory), yBegin = reinterpret_cast<uintptr_t>(y.memory);
+      uintptr_t xBegin = x.begin, yBegin = y.begin;
       if ((x.writes || y.writes) && xBegin < yBegin + y.bytes && yBegin < xBegin + x.bytes)
         return true;
     }
