@@ -111,10 +111,11 @@ FailureOr<KernelShape> MatmulKernel::emit() {
   shape.items.multiplier = 0;
   for (int64_t block = 0; block < columnBlocks; ++block)
     shape.items.multiplier += units - unitsLeftOut(block);
-  // Where B stays packed from piece to piece, pieces may be short. What is mirrored and
-  // what is left out make items of a symmetric product unequal: no long runs either.
-  shape.items.wantsRuns = !isSymmetric && !packsOnce;
-  shape.items.grain = isSymmetric && !packsOnce ? kSymmetricRunRows / itemRows : 1;
+  // Where B stays packed from piece to piece, pieces may be short. Where both operands of
+  // a symmetric product are packed, its few items are too unequal for long runs.
+  bool isFewUnequal = isSymmetric && op.getTransposeA();
+  shape.items.wantsRuns = !isFewUnequal && !packsOnce;
+  shape.items.grain = isFewUnequal ? kSymmetricRunRows / itemRows : 1;
   shape.category = "matmul";
   shape.wholePipeline = true;
   return shape;
