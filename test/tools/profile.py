@@ -45,6 +45,7 @@ categories = {row["name"]: row for row in profile["categories"]}
 programs.expect({"matmul", "attention", "row", "optimizer: row"} <= set(categories), str(list(categories)))
 programs.expect(profile["peaks"]["flops_per_second"] > 0 and profile["peaks"]["bytes_per_second"] > 0, "peaks are measured")
 close(result["gflops_per_second"] * result["median_seconds"] * 1e9, sum(row["flops"] for row in profile["kernels"]), "FLOPs of a run")
+close(result["share_of_peak_flops"] * result["peak_flops_per_second"], result["gflops_per_second"] * 1e9, "share of the peak")
 for row in profile["kernels"]:
     compute = row["flops"] / profile["peaks"]["flops_per_second"]
     memory = row["bytes"] / profile["peaks"]["bytes_per_second"]
