@@ -15,6 +15,7 @@
 
 #include "dialect/Pg.h"
 #include "passes/fuse/Passes.h"
+#include "passes/fuse/Tensors.h"
 
 using namespace mlir;
 
@@ -79,8 +80,8 @@ void readUnscaled(MulOp y, MatmulOp product, const Scaled &scaled) {
 
 void foldFactors(ModuleOp module) {
   // A policy that rounds factors of products would round other numbers.
-  auto policy = module->getAttrOfType<StringAttr>("pg.precision");
-  if (policy && policy.getValue() == "bf16")
+  const rt::PrecisionPolicy *policy = precisionPolicyOf(module);
+  if (policy && policy->factor != policy->maths)
     return;
   SmallVector<MulOp> products;
   module.walk([&](MulOp op) { products.push_back(op); });

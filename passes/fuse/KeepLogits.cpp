@@ -25,8 +25,6 @@
 #include "passes/fuse/Passes.h"
 #include "passes/fuse/Tensors.h"
 
-#include "runtime/package/Precision.h"
-
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 
@@ -184,9 +182,7 @@ std::string reasonAgainst(func::FuncOp entry, MutableArrayRef<Head> heads,
 
 /// Logits narrower than f32 are no base for a loss.
 bool storesNarrow(ModuleOp module) {
-  auto name = module->getAttrOfType<StringAttr>("pg.precision");
-  const rt::PrecisionPolicy *policy =
-      name ? rt::findPrecisionPolicy(name.getValue().str()) : nullptr;
+  const rt::PrecisionPolicy *policy = precisionPolicyOf(module);
   return policy && policy->activation != policy->maths;
 }
 

@@ -28,8 +28,6 @@
 #include "passes/fuse/Passes.h"
 #include "passes/fuse/Tensors.h"
 
-#include "runtime/package/Precision.h"
-
 #include "mlir/IR/IRMapping.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SetVector.h"
@@ -380,9 +378,7 @@ FailureOr<int64_t> recompute(ModuleOp module, int64_t memoryLimit,
   OpBuilder builder(module.getContext());
   // Without fusion every token tensor would cross memory, in the type the
   // precision policy stores activations in.
-  auto name = module->getAttrOfType<StringAttr>("pg.precision");
-  const rt::PrecisionPolicy *policy =
-      name ? rt::findPrecisionPolicy(name.getValue().str()) : nullptr;
+  const rt::PrecisionPolicy *policy = precisionPolicyOf(module);
   double narrower = policy ? double(rt::dtypeBytes(policy->activation)) /
                                  double(rt::dtypeBytes(policy->maths))
                            : 1;

@@ -135,6 +135,11 @@ SmallVector<func::FuncOp> entriesOf(ModuleOp module) {
   return entries;
 }
 
+const rt::PrecisionPolicy *precisionPolicyOf(ModuleOp module) {
+  auto name = module->getAttrOfType<StringAttr>("pg.precision");
+  return name ? rt::findPrecisionPolicy(name.getValue().str()) : nullptr;
+}
+
 int64_t maxTokensOf(ModuleOp module) {
   if (auto attr = module->getAttrOfType<IntegerAttr>("pg.max_tokens"))
     return attr.getInt();

@@ -9,6 +9,7 @@
 #define PG_PASSES_FUSE_TENSORS_H
 
 #include "dialect/Pg.h"
+#include "runtime/package/Precision.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -69,6 +70,8 @@ PerToken unfusedBytesOf(mlir::Operation *op);
 
 /// The entries of a module in order: functions with a body.
 llvm::SmallVector<mlir::func::FuncOp> entriesOf(mlir::ModuleOp module);
+/// The precision policy the module names, or null.
+const rt::PrecisionPolicy *precisionPolicyOf(mlir::ModuleOp module);
 /// Maximum number of packed tokens the module is planned for (4096 if unsaid).
 int64_t maxTokensOf(mlir::ModuleOp module);
 /// "file:line:column" parts of a location, in order, without repetition.
