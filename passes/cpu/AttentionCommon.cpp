@@ -121,8 +121,8 @@ KeyRows placeKeys(ProductTile &tile, Emitter &e, const StoredTensor &from,
 }
 
 QueryBlocks::QueryBlocks(ProductTile &tile, Emitter &e,
-                         const AttentionGeometry &g)
-    : tile(tile), e(e), g(g), members(g.heads / g.groups) {
+                         const AttentionGeometry &g, bool pairs)
+    : tile(tile), e(e), g(g), pairs(pairs), members(g.heads / g.groups) {
   int64_t tokens = kColumns / members / e.width() * e.width();
   blockQueries = std::max(tokens, e.width());
   int64_t panel = std::max(tile.panelColumns(g.keyWidth), tile.panelColumns(g.valueWidth));
@@ -198,7 +198,7 @@ void QueryBlocks::forQueries(function_ref<void(Val, Val)> body) {
 void QueryBlocks::multiplyKeys(const Scores &s, const KeyRows &keys, Val key0,
                                Val count) {
   int64_t panel = s.queries.columns, rows = tile.microRowsOf(s.queries);
-  ScoreStrips strips{rows, panel / e.width(), s.depth, s.step};
+  ScoreStrips strips{rows, panel / e.width(), s.depth, s.step, pairs};
   Val zero = e.i(0), lastColumn = usedColumns - 1.0;
   double most = static_cast<double>(tile.microRows());
   e.loop(zero, e.ceilDiv(usedColumns, panel), 1, [&](Val p) {
@@ -211,6 +211,10 @@ void QueryBlocks::multiplyKeys(const Scores &s, const KeyRows &keys, Val key0,
     auto of = [&](Val perColumn) {
       return perColumn ? e.addressF(perColumn, begin) : Val();
     };
+    auto ofRows = [&](Val tileRows) {
+      Type element = pairs ? Type(e.builder().getBF16Type()) : e.floatType();
+      return tileRows ? e.address(element, tileRows, begin) : Val();
+    };
     auto ofKeys = [&](Val numbers) {
       return e.address(e.builder().getI32Type(), numbers, begin);
     };
@@ -222,19 +226,40 @@ void QueryBlocks::multiplyKeys(const Scores &s, const KeyRows &keys, Val key0,
     callScoreStrips(
         e, strips,
         {keys.at, keys.stride, e.addressF(s.queries.ptr, p * s.queries.panelStride),
-         seen, e.addressF(s.out.ptr, begin), e.i(s.out.stride), of(s.shift),
-         of(s.total), of(s.probability), ofKeys(firstKeys), ofKeys(lastKeys), key0,
-         clearBegin - key0, e.select(isWhole, clearEnd - key0, zero), ahead});
+         seen, e.f(s.factor), ofRows(s.out.ptr), e.i(s.out.stride), of(s.keyPairs.ptr),
+         e.i(s.keyPairs.stride), of(s.shift), of(s.total), ofRows(s.probability),
+         ofKeys(firstKeys), ofKeys(lastKeys), key0, clearBegin - key0,
+         e.select(isWhole, clearEnd - key0, zero), ahead});
     // A strip of columns may begin in this panel and end in one that sees more keys.
     Val need = e.min(e.ceilDiv(end, tile.microRows()) * most, usedColumns) - 1.0;
     Val filled = e.ceilDiv(e.max(zero, e.min(count, keysEnd(need) - key0)),
                            tile.microRows()) * most;
-    e.loop(e.ceilDiv(seen, rows) * static_cast<double>(rows), filled, 1, [&](Val k) {
-      for (int64_t v = 0; v < panel; v += e.width())
-        e.store(e.vec(0), s.out.ptr, k * s.out.stride + begin + static_cast<double>(v));
-    });
+    Val unseen = e.ceilDiv(seen, rows) * static_cast<double>(rows);
+    auto clear = [&](Val ptr, Val first, Val last, double stride, Val column, int64_t count) {
+      e.loop(first, last, 1, [&](Val k) {
+        for (int64_t v = 0; v < count; v += e.width())
+          e.store(e.vec(0), ptr, k * stride + column + static_cast<double>(v));
+      });
+    };
+    double stride = static_cast<double>(s.out.stride);
+    if (!pairs) {
+      clear(s.out.ptr, unseen, filled, stride, begin, panel);
+      return;
+    }
+    if (s.out.ptr)
+      clear(s.out.ptr, unseen, filled, stride, begin / 2.0, panel / 2);
+    if (s.keyPairs.ptr)
+      clear(s.keyPairs.ptr, unseen / 2.0, filled / 2.0, static_cast<double>(s.keyPairs.stride), begin, panel);
   });
 }
+
+TileC QueryBlocks::allocateScores() {
+  if (!pairs)
+    return tile.allocateC(keys(), columns());
+  return tile.allocateC(keys(), roundUp(columns(), tile.panelColumns(columns())) / 2);
+}
+
+TileC QueryBlocks::allocateKeyPairs() { return tile.allocateC(keys() / 2, columns()); }
 
 TileC QueryBlocks::allocateSums(int64_t count, int64_t width) {
   int64_t stride = roundUp(width, tile.panelColumns(width));
@@ -244,7 +269,7 @@ TileC QueryBlocks::allocateSums(int64_t count, int64_t width) {
 void QueryBlocks::multiplyPanels(
     TileC c, TileB b, int64_t width,
     function_ref<void(const ProductStrips &, Val, Val)> body) {
-  ProductStrips strips{tile.microRowsOf(b), b.columns / e.width()};
+  ProductStrips strips{tile.microRowsOf(b), b.columns / e.width(), pairs};
   e.loop(e.i(0), e.i((width + b.columns - 1) / b.columns), 1, [&](Val p) {
     body(strips, e.addressF(b.ptr, p * b.panelStride),
          e.addressF(c.ptr, p * static_cast<double>(b.columns)));
@@ -259,7 +284,7 @@ void QueryBlocks::multiplyToQueries(TileC a, TileB b, TileC c, int64_t width,
     Val last = e.min((s + 1.0) * rows, usedColumns) - 1.0;
     Val end = e.max(e.i(0), e.min(count, keysEnd(last) - key0));
     e.store(e.i32(0), ranges, s * 2.0);
-    e.store(e.toI32(end), ranges, s * 2.0 + 1.0);
+    e.store(e.toI32(pairs ? e.ceilDiv(end, 2) : end), ranges, s * 2.0 + 1.0);
   });
   multiplyPanels(c, b, width, [&](const ProductStrips &kernel, Val panel, Val to) {
     callProductStrips(e, kernel, {a.ptr, e.i(1), e.i(a.stride), panel, to,
@@ -275,8 +300,9 @@ void QueryBlocks::multiplyToKeys(TileC a, TileB b, TileC c, int64_t width, Val k
     // The first vector of tokens that sees the strip's first key.
     Val token = e.max(e.i(0), key0 + s * rows - token0);
     Val begin = token / static_cast<double>(e.width()) * vectorColumns();
-    e.store(e.toI32(begin), ranges, s * 2.0);
-    e.store(e.toI32(usedColumns), ranges, s * 2.0 + 1.0);
+    auto steps = [&](Val columns) { return e.toI32(pairs ? columns / 2.0 : columns); };
+    e.store(steps(begin), ranges, s * 2.0);
+    e.store(steps(usedColumns), ranges, s * 2.0 + 1.0);
   });
   multiplyPanels(c, b, width, [&](const ProductStrips &kernel, Val panel, Val to) {
     callProductStrips(e, kernel, {a.ptr, e.i(a.stride), e.i(1), panel, to,

@@ -42,6 +42,8 @@ struct StoredTensor {
   bool accumulates = false;
 
   explicit operator bool() const { return static_cast<bool>(pointer); }
+  /// A tensor of bf16 numbers, whose rows have an even number of them, as one of pairs.
+  StoredTensor asPairs(Emitter &e) const { return {pointer, e.floatType()}; }
   /// Writes a scalar or vector of the emitter's float type.
   void put(Emitter &e, Val value, Val index) const;
 };
@@ -91,7 +93,8 @@ KeyRows placeKeys(ProductTile &tile, Emitter &e, const StoredTensor &from,
 /// Columns past the last token repeat it and see no key.
 class QueryBlocks {
 public:
-  QueryBlocks(ProductTile &tile, Emitter &e, const AttentionGeometry &g);
+  /// `pairs`: what is multiplied are pairs of bf16 numbers.
+  QueryBlocks(ProductTile &tile, Emitter &e, const AttentionGeometry &g, bool pairs);
 
   int64_t queries() const { return blockQueries; } ///< tokens of a block
   int64_t keys() const { return blockKeys; }       ///< of a block of keys
@@ -122,7 +125,9 @@ public:
     ScoreStep step;
     int64_t depth;
     TileB queries;
-    TileC out;
+    TileC out;      ///< of pairs: rows of bf16 numbers, or a null pointer
+    TileC keyPairs; ///< of pairs: pairs of keys, or a null pointer
+    double factor;  ///< of pairs: S over the product (ScoreTile)
     Val shift; ///< per column
     Val total = Val();       ///< Softmax, Peak: likewise
     Val probability = Val(); ///< Gradient: P, stored like `out`
@@ -132,9 +137,14 @@ public:
   /// `out` for `count` keys from `key0` on; zero where no query of a strip of either
   /// product sees a key, if that product reads it.
   void multiplyKeys(const Scores &scores, const KeyRows &keys, Val key0, Val count);
+  /// For P or dS of a block: numbers, or pairs of columns.
+  TileC allocateScores();
+  /// The same as pairs of keys.
+  TileC allocateKeyPairs();
   /// C for a product with panels of so many columns: its rows lie one after the other.
   TileC allocateSums(int64_t rows, int64_t width);
-  /// C += A^T B for A = [keys][columns]: a row of C for each column.
+  /// C += A^T B for A = [keys][columns] (of pairs: allocateKeyPairs): a row of C for
+  /// each column.
   void multiplyToQueries(TileC a, TileB b, TileC c, int64_t width, Val key0,
                          Val count);
   /// C += A B: a row of C for each key.
@@ -154,6 +164,7 @@ private:
   ProductTile &tile;
   Emitter &e;
   AttentionGeometry g;
+  bool pairs;
   int64_t members, blockQueries, blockKeys;
   Val token0, tokens, usedColumns;
   Val firstKeys, lastKeys; ///< i32 per column: keys that it sees, both included

@@ -32,7 +32,8 @@ class AttentionGradKernel {
 public:
   AttentionGradKernel(StructuredKernel kernel)
       : e(kernel.e), g(AttentionGeometry::of(cast<AttentionGradOp>(kernel.op))),
-        tile(e), blocks(tile, e, g), buffers(kernel.def, kernel.op, e) {}
+        pairs(e.hasPairDot() && hasBf16Factors(kernel.op)), tile(e),
+        blocks(tile, e, g, pairs), buffers(kernel.def, kernel.op, e) {}
 
   FailureOr<KernelShape> emit();
 
@@ -49,20 +50,26 @@ private:
   /// A row for each key of the part.
   void storeKeys(Result which, TileC from, int64_t width, double factor, Val part,
                  Val partEnd, Val group);
-  ProductTile::Source keyHead(Operand which, int64_t width, Val group) {
-    return headMatrix(tile, e, buffers.operand(which), g.groups, width, group);
+  /// An operand whose features are summed over, as it is multiplied.
+  StoredTensor multiplied(Operand which) {
+    StoredTensor stored = buffers.operand(which);
+    return pairs ? stored.asPairs(e) : stored;
   }
+  /// Steps of a sum over so many features, keys or columns (an even number of columns).
+  int64_t steps(int64_t count) { return pairs ? count / 2 : count; }
+  Val steps(Val count) { return pairs ? e.ceilDiv(count, 2) : count; }
 
   Emitter &e;
   AttentionGeometry g;
+  bool pairs; ///< products are of pairs of bf16 numbers: of features, keys or queries
   ProductTile tile;
   QueryBlocks blocks;
   DirectBuffers buffers;
-  int64_t keyTail = 0, valueTail = 0;
   int64_t tileElements = 0, blocksOfPart = 0; ///< of dqs
   TileA kRows, vRows;
   TileB queriesT, doutT, queries, dout, keyPanels;
   TileC scores, dScores, dk, dv;
+  TileC keyPairs; ///< of pairs: dS once more, as pairs of keys
   TileC dqs; ///< of one query block; of every one of a stretch of two parts
   Val lse, delta; ///< per column: log2(e) lse, and delta
 
@@ -75,18 +82,20 @@ private:
 FailureOr<KernelShape> AttentionGradKernel::emit() {
   if (!buffers.isValid())
     return failure();
-  keyTail = g.keyWidth % e.width();
-  valueTail = g.valueWidth % e.width();
   int64_t columns = blocks.columns(), keys = blocks.keys();
-  kRows = tile.allocateRows(keys, g.keyWidth);
-  vRows = tile.allocateRows(keys, g.valueWidth);
-  queriesT = tile.allocatePanels(g.keyWidth, columns);
-  doutT = tile.allocatePanels(g.valueWidth, columns);
-  queries = tile.allocatePanels(columns, g.keyWidth);
-  dout = tile.allocatePanels(columns, g.valueWidth);
-  keyPanels = tile.allocatePanels(keys, g.keyWidth);
-  scores = tile.allocateC(keys, columns);
-  dScores = tile.allocateC(keys, columns);
+  kRows = tile.allocateRows(keys, steps(g.keyWidth));
+  vRows = tile.allocateRows(keys, steps(g.valueWidth));
+  queriesT = tile.allocatePanels(steps(g.keyWidth), columns);
+  doutT = tile.allocatePanels(steps(g.valueWidth), columns);
+  queries = tile.allocatePanels(steps(columns), g.keyWidth);
+  dout = tile.allocatePanels(steps(columns), g.valueWidth);
+  keyPanels = tile.allocatePanels(steps(keys), g.keyWidth);
+  for (TileB *panels : {&queriesT, &doutT, &queries, &dout, &keyPanels})
+    panels->pairs = pairs;
+  scores = blocks.allocateScores();
+  dScores = blocks.allocateScores();
+  if (pairs)
+    keyPairs = blocks.allocateKeyPairs();
   dqs = blocks.allocateSums(columns, g.keyWidth);
   tileElements = roundUp(columns, tile.microRows()) * dqs.stride;
   blocksOfPart = (kPart + blocks.queries() - 1) / blocks.queries();
@@ -100,6 +109,8 @@ FailureOr<KernelShape> AttentionGradKernel::emit() {
   // others left there may be denormal numbers, which are slow.
   tile.clear(scores, e.i(keys));
   tile.clear(dScores, e.i(keys));
+  if (pairs)
+    tile.clear(keyPairs, e.i(keys / 2));
   e.loop(e.begin(), e.end(), 1, [&](Val item) {
     Val group = chooseStretch(item);
     e.ifThen(begin < end, [&] {
@@ -161,6 +172,7 @@ void AttentionGradKernel::emitPart(Val part, Val group) {
 
 void AttentionGradKernel::emitQueryBlock(Val part, Val token0, Val tokens, Val group) {
   Val zero = e.i(0), d = e.i(g.keyWidth), w = e.i(g.valueWidth);
+  int64_t keyDepth = steps(g.keyWidth), valueDepth = steps(g.valueWidth);
   isOwnQuery = token0 < end;
   Val first = firstKey(e, g, token0), keyBegin = e.max(first, part);
   Val keyEnd = e.min(token0 + tokens, part + static_cast<double>(kPart));
@@ -173,18 +185,21 @@ void AttentionGradKernel::emitQueryBlock(Val part, Val token0, Val tokens, Val g
   dq = {e.addressF(dqs.ptr, slot * static_cast<double>(tileElements)), dqs.stride};
   e.ifThen(keyBegin < keyEnd, [&] {
     blocks.start(token0, tokens, group);
-    auto source = [&](Operand which, int64_t width, double factor) {
-      return blocks.source(buffers.operand(which), width, factor);
-    };
     Val used = blocks.used();
-    tile.packPanelsTransposed(source(Q, g.keyWidth, g.scale * kLog2E), zero, d,
-                              zero, used, keyTail, queriesT);
-    tile.packPanelsTransposed(source(DOut, g.valueWidth, 1), zero, w, zero, used,
-                              valueTail, doutT);
-    tile.packPanels(source(Q, g.keyWidth, 1), zero, used, zero, d, keyTail,
+    tile.packPanelsTransposed(
+        blocks.source(multiplied(Q), keyDepth, pairs ? 1 : g.scale * kLog2E), zero,
+        e.i(keyDepth), zero, used, keyDepth % e.width(), queriesT);
+    tile.packPanelsTransposed(blocks.source(multiplied(DOut), valueDepth, 1), zero,
+                              e.i(valueDepth), zero, used, valueDepth % e.width(), doutT);
+    // Columns are whole vectors: an even number.
+    auto source = [&](Operand which, int64_t width) {
+      ProductTile::Source rows = blocks.source(buffers.operand(which), width, 1);
+      return pairs ? tile.pairsOfRows(rows, used, true) : rows;
+    };
+    tile.packPanels(source(Q, g.keyWidth), zero, steps(used), zero, d, g.keyWidth % e.width(),
                     queries);
-    tile.packPanels(source(DOut, g.valueWidth, 1), zero, used, zero, w,
-                    valueTail, dout);
+    tile.packPanels(source(DOut, g.valueWidth), zero, steps(used), zero, w,
+                    g.valueWidth % e.width(), dout);
     auto lseOf = blocks.source(buffers.operand(Lse), 1, kLog2E);
     auto deltaOf = blocks.source(buffers.operand(Delta), 1, 1);
     e.loop(zero, e.i(blocks.paddedColumns()), 1, [&](Val c) {
@@ -207,18 +222,29 @@ void AttentionGradKernel::emitQueryBlock(Val part, Val token0, Val tokens, Val g
 }
 
 void AttentionGradKernel::emitPair(Val part, Val token0, Val key0, Val count, Val group) {
-  KeyRows keys = placeKeys(tile, e, buffers.operand(K), g, group, key0, count,
-                           g.keyWidth, kRows);
-  KeyRows values = placeKeys(tile, e, buffers.operand(V), g, group, key0, count,
-                             g.valueWidth, vRows);
+  int64_t keyDepth = steps(g.keyWidth), valueDepth = steps(g.valueWidth);
+  KeyRows keys = placeKeys(tile, e, multiplied(K), g, group, key0, count, keyDepth, kRows);
+  KeyRows values = placeKeys(tile, e, multiplied(V), g, group, key0, count, valueDepth, vRows);
   // The next query block's rows are asked for, one head in turn.
   Val turn = key0 / static_cast<double>(blocks.keys());
   Val next = token0 + static_cast<double>(blocks.queries());
-  QueryBlocks::Scores s{ScoreStep::Probability, g.keyWidth, queriesT, scores, lse};
+  QueryBlocks::Scores s{.step = ScoreStep::Probability,
+                        .depth = keyDepth,
+                        .queries = queriesT,
+                        .out = scores,
+                        .keyPairs = {},
+                        .factor = g.scale * kLog2E,
+                        .shift = lse};
   s.later = blocks.headAhead(buffers.operand(Q), g.keyWidth, group, next, turn);
   blocks.multiplyKeys(s, keys, key0, count);
-  QueryBlocks::Scores ds{ScoreStep::Gradient, g.valueWidth, doutT, dScores, delta};
-  ds.probability = scores.ptr;
+  QueryBlocks::Scores ds{.step = ScoreStep::Gradient,
+                         .depth = valueDepth,
+                         .queries = doutT,
+                         .out = dScores,
+                         .keyPairs = keyPairs,
+                         .factor = 1,
+                         .shift = delta,
+                         .probability = scores.ptr};
   ds.later = blocks.headAhead(buffers.operand(DOut), g.valueWidth, group, next, turn);
   blocks.multiplyKeys(ds, values, key0, count);
   // Rows of a last, partial strip of keys lie past every query of the block, where
@@ -236,15 +262,20 @@ void AttentionGradKernel::emitPair(Val part, Val token0, Val key0, Val count, Va
   });
   if (buffers.result(DQ))
     e.ifThen(isOwnQuery, [&] {
-      tile.packPanels(keyHead(K, g.keyWidth, group), key0, count, e.i(0),
-                      e.i(g.keyWidth), keyTail, keyPanels);
-      blocks.multiplyToQueries(dScores, keyPanels, dq, g.keyWidth, key0, count);
+      ProductTile::Source rows =
+          headMatrix(tile, e, buffers.operand(K), g.groups, g.keyWidth, group);
+      if (pairs)
+        rows = tile.pairsOfRows(rows, key0 + count, false);
+      tile.packPanels(rows, steps(key0), steps(count), e.i(0), e.i(g.keyWidth),
+                      g.keyWidth % e.width(), keyPanels);
+      blocks.multiplyToQueries(pairs ? keyPairs : dScores, keyPanels, dq, g.keyWidth, key0,
+                               count);
     });
 }
 
 void AttentionGradKernel::storeQueries() {
   blocks.forQueries([&](Val r, Val index) {
-    tile.columnsLoop(e.i(g.keyWidth), keyTail, [&](Val c, int64_t lanes) {
+    tile.columnsLoop(e.i(g.keyWidth), g.keyWidth % e.width(), [&](Val c, int64_t lanes) {
       Val sum = e.load(e.vecType(lanes), dq.ptr, r * dq.stride + c);
       buffers.result(DQ).put(e, sum * g.scale, index * g.keyWidth + c);
     });

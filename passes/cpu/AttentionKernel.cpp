@@ -33,12 +33,18 @@ class AttentionKernel {
 public:
   AttentionKernel(StructuredKernel kernel)
       : e(kernel.e), g(AttentionGeometry::of(cast<AttentionOp>(kernel.op))),
-        tile(e), blocks(tile, e, g), buffers(kernel.def, kernel.op, e) {}
+        pairs(e.hasPairDot() && hasBf16Factors(kernel.op)), tile(e),
+        blocks(tile, e, g, pairs), buffers(kernel.def, kernel.op, e) {}
 
   FailureOr<KernelShape> emit();
 
 private:
   void emitItem(Val token0, Val group);
+  /// Queries or keys as they are multiplied, `keyDepth` elements for each head.
+  StoredTensor multiplied(int64_t operand) {
+    StoredTensor stored = buffers.operand(operand);
+    return pairs ? stored.asPairs(e) : stored;
+  }
   /// P of a block from its scores; moves m where it must.
   void emitProbabilities(Val key0, Val count, Val group, Val turn);
   /// What the next item reads first and this one writes last, in turns.
@@ -54,11 +60,13 @@ private:
 
   Emitter &e;
   AttentionGeometry g;
+  bool pairs; ///< products are of pairs of bf16 numbers: of features, and of keys
   ProductTile tile;
   QueryBlocks blocks;
   DirectBuffers buffers;
   TileA keys;
   TileB queriesT, values;
+  int64_t keyDepth = 0;
   TileC scores, out;
   // Per column.
   Val shift, total; ///< m, and the sum over the blocks before
@@ -72,10 +80,12 @@ FailureOr<KernelShape> AttentionKernel::emit() {
   if (!buffers.isValid())
     return failure();
   int64_t columns = blocks.columns();
-  queriesT = tile.allocatePanels(g.keyWidth, columns);
-  keys = tile.allocateRows(blocks.keys(), g.keyWidth);
-  values = tile.allocatePanels(blocks.keys(), g.valueWidth);
-  scores = tile.allocateC(blocks.keys(), columns);
+  keyDepth = pairs ? g.keyWidth / 2 : g.keyWidth;
+  queriesT = tile.allocatePanels(keyDepth, columns);
+  keys = tile.allocateRows(blocks.keys(), keyDepth);
+  values = tile.allocatePanels(pairs ? blocks.keys() / 2 : blocks.keys(), g.valueWidth);
+  queriesT.pairs = values.pairs = pairs;
+  scores = pairs ? blocks.allocateKeyPairs() : blocks.allocateScores();
   out = blocks.allocateSums(columns, g.valueWidth);
   int64_t bytes = blocks.paddedColumns() * e.floatBytes();
   for (Val *numbers : {&shift, &total, &sum, &peak, &factor})
@@ -83,7 +93,7 @@ FailureOr<KernelShape> AttentionKernel::emit() {
 
   // Columns past the last one are read as rows of a partial strip; what others left
   // there may be denormal numbers, which are slow.
-  tile.clear(scores, e.i(blocks.keys()));
+  tile.clear(scores, e.i(pairs ? blocks.keys() / 2 : blocks.keys()));
   e.loop(e.begin(), e.end(), 1, [&](Val item) {
     // Later blocks see more keys. They come first, so that no thread is left
     // with a long item at the end.
@@ -107,14 +117,17 @@ FailureOr<KernelShape> AttentionKernel::emit() {
 void AttentionKernel::emitItem(Val token0, Val group) {
   Val tokens = e.min(e.numTokens() - token0, e.i(blocks.queries()));
   Val zero = e.i(0);
-  int64_t keyTail = g.keyWidth % e.width(), valueTail = g.valueWidth % e.width();
+  Val keyEnd = token0 + tokens;
+  int64_t keyTail = keyDepth % e.width(), valueTail = g.valueWidth % e.width();
   auto vHead =
       headMatrix(tile, e, buffers.operand(2), g.groups, g.valueWidth, group);
+  if (pairs) // of keys; what follows the last one is not looked at
+    vHead = tile.pairsOfRows(vHead, keyEnd, false);
 
   blocks.start(token0, tokens, group);
   tile.packPanelsTransposed(
-      blocks.source(buffers.operand(0), g.keyWidth, g.scale * kLog2E),
-      zero, e.i(g.keyWidth), zero, blocks.used(), keyTail, queriesT);
+      blocks.source(multiplied(0), keyDepth, pairs ? 1 : g.scale * kLog2E),
+      zero, e.i(keyDepth), zero, blocks.used(), keyTail, queriesT);
   tile.clear(out, blocks.used());
   forColumns([&](Val c) {
     e.store(e.vec(0), shift, c);
@@ -122,12 +135,12 @@ void AttentionKernel::emitItem(Val token0, Val group) {
   });
 
   double step = static_cast<double>(blocks.keys());
-  Val keyEnd = token0 + tokens;
   e.loop(firstKey(e, g, token0) / step * step, keyEnd, blocks.keys(),
          [&](Val key0) {
            Val count = e.min(keyEnd - key0, e.i(blocks.keys()));
-           tile.packPanels(vHead, key0, count, zero, e.i(g.valueWidth), valueTail,
-                           values);
+           auto rows = [&](Val keyCount) { return pairs ? e.ceilDiv(keyCount, 2) : keyCount; };
+           tile.packPanels(vHead, rows(key0), rows(count), zero, e.i(g.valueWidth),
+                           valueTail, values);
            emitProbabilities(key0, count, group, key0 / step);
            blocks.multiplyToQueries(scores, values, out, g.valueWidth, key0, count);
          });
@@ -135,9 +148,15 @@ void AttentionKernel::emitItem(Val token0, Val group) {
 }
 
 void AttentionKernel::emitProbabilities(Val key0, Val count, Val group, Val turn) {
-  KeyRows rows = placeKeys(tile, e, buffers.operand(1), g, group, key0, count,
-                           g.keyWidth, keys);
-  QueryBlocks::Scores s{ScoreStep::Softmax, g.keyWidth, queriesT, scores, shift, sum};
+  KeyRows rows = placeKeys(tile, e, multiplied(1), g, group, key0, count, keyDepth, keys);
+  QueryBlocks::Scores s{.step = ScoreStep::Softmax,
+                        .depth = keyDepth,
+                        .queries = queriesT,
+                        .out = pairs ? TileC{} : scores,
+                        .keyPairs = pairs ? scores : TileC{},
+                        .factor = g.scale * kLog2E,
+                        .shift = shift,
+                        .total = sum};
   s.second = rowsAhead(e, buffers.operand(2), g, group, key0 + count, g.valueWidth);
   s.later = farAhead(turn);
   auto multiply = [&](const QueryBlocks::Scores &how, double start) {

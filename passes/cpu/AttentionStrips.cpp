@@ -1,6 +1,7 @@
 //===- AttentionStrips.cpp - emission of the strips of attention ------------===//
 #include "passes/cpu/AttentionStrips.h"
 
+#include "passes/cpu/ElementEvaluator.h"
 #include "passes/cpu/Strip.h"
 
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -11,7 +12,7 @@ namespace pg {
 namespace {
 
 constexpr const char *kScores = "pg_micro_scores_", *kProducts = "pg_micro_strips_";
-constexpr const char *kDouble = "f64_", *kSingle = "f32_";
+constexpr const char *kDouble = "f64_", *kSingle = "f32_", *kPairs = "pairs_";
 constexpr std::pair<ScoreStep, const char *> kSteps[] = {
     {ScoreStep::Softmax, "_softmax"},
     {ScoreStep::Peak, "_peak"},
@@ -19,20 +20,22 @@ constexpr std::pair<ScoreStep, const char *> kSteps[] = {
     {ScoreStep::Gradient, "_gradient"}};
 
 enum ScoreArgument {
-  Keys, KeyStride, Queries, Count, Out, OutStride, Shift, Total, Probabilities,
-  First, Last, Key0, ClearBegin, ClearEnd, Ahead, AheadRow
+  Keys, KeyStride, Queries, Count, Factor, Out, OutStride, KeyPairs, PairStride, Shift, Total,
+  Probabilities, First, Last, Key0, ClearBegin, ClearEnd, Ahead, AheadRow
 };
 enum ProductArgument { A, Row, Step, B, C, CStride, Strips, Ranges };
 
-/// 'p' for a pointer, 'i' for an i64.
-SmallVector<Type> argumentTypes(MLIRContext *context, StringRef kinds) {
+/// 'p' for a pointer, 'i' for an i64, 'f' for a number of the float type.
+SmallVector<Type> argumentTypes(Type floatType, StringRef kinds) {
+  MLIRContext *context = floatType.getContext();
   SmallVector<Type> types;
   for (char kind : kinds)
-    types.push_back(kind == 'p' ? Type(LLVM::LLVMPointerType::get(context))
-                                : IntegerType::get(context, 64));
+    types.push_back(kind == 'p'   ? Type(LLVM::LLVMPointerType::get(context))
+                    : kind == 'f' ? floatType
+                                  : IntegerType::get(context, 64));
   return types;
 }
-constexpr const char *kScoreTypes = "pipipipppppiiipi";
+constexpr const char *kScoreTypes = "pipifpipipppppiiipi";
 constexpr const char *kProductTypes = "piippiip";
 
 class ScoreStripsBody {
@@ -54,7 +57,7 @@ public:
 
 private:
   Emitter::Vals multiply(Val r) {
-    Strip strip(e, {kernel.rows, kernel.vectors},
+    Strip strip(e, {.rows = kernel.rows, .vectors = kernel.vectors, .pairs = kernel.pairs},
                 e.addressF(e.argument(Keys), r * e.argument(KeyStride)),
                 e.argument(KeyStride), e.i(1));
     // A line of each row ahead for as many steps as a line of a key has.
@@ -82,9 +85,40 @@ private:
     return Emitter::Vals(llvm::drop_begin(now, 3));
   }
 
+  /// In elements of what a row holds.
   Val place(Val r, int64_t i, int64_t v) {
-    return (r + static_cast<double>(i)) * e.argument(OutStride) +
-           static_cast<double>(v * e.width());
+    Val row = (r + static_cast<double>(i)) * e.argument(OutStride);
+    return (kernel.pairs ? row * 2.0 : row) + static_cast<double>(v * e.width());
+  }
+
+  /// The numbers of all keys of a strip at one vector of queries.
+  void put(Val r, int64_t v, ArrayRef<Val> numbers) {
+    if (!kernel.pairs) {
+      for (auto [i, number] : llvm::enumerate(numbers))
+        e.store(number, e.argument(Out), place(r, i, v));
+      return;
+    }
+    bool forQueries = kernel.step != ScoreStep::Softmax, forKeys = kernel.step != ScoreStep::Probability;
+    SmallVector<int64_t> lanes(2 * e.width());
+    std::iota(lanes.begin(), lanes.end(), 0);
+    ArrayRef<int64_t> low = ArrayRef<int64_t>(lanes).take_front(e.width()), high = ArrayRef<int64_t>(lanes).drop_front(e.width());
+    for (int64_t i = 0; i < kernel.rows; i += 2) {
+      Val halves = roundedHalves(e, numbers[i], numbers[i + 1]);
+      if (forQueries) {
+        e.store(e.shuffle(halves, halves, low), e.argument(Out), place(r, i, v));
+        e.store(e.shuffle(halves, halves, high), e.argument(Out), place(r, i + 1, v));
+      }
+      if (forKeys)
+        e.store(e.pairsOfHalves(halves), e.argument(KeyPairs),
+                (r / 2.0 + static_cast<double>(i / 2)) * e.argument(PairStride) + static_cast<double>(v * e.width()));
+    }
+  }
+
+  Val probability(Val r, int64_t i, int64_t v) {
+    if (!kernel.pairs)
+      return e.loadV(e.argument(Probabilities), place(r, i, v));
+    auto halves = VectorType::get({e.width()}, e.builder().getBF16Type());
+    return convertElements(e, e.load(halves, e.argument(Probabilities), place(r, i, v)), e.floatType());
   }
 
   /// kUnseen in place of the scores of keys that a query does not see.
@@ -105,16 +139,19 @@ private:
 
   void storeProbabilities(Val r, ArrayRef<Val> sums) {
     bool isPeak = kernel.step == ScoreStep::Peak;
+    Val factor = e.broadcast(e.argument(Factor));
     for (int64_t v = 0; v < kernel.vectors; ++v) {
       Val at = e.i(v * e.width());
-      Val shift = e.loadV(e.argument(Shift), at);
+      Val shift = e.loadV(e.argument(Shift), at), minus = -shift;
       SmallVector<Val> terms;
       for (int64_t i = 0; i < kernel.rows; ++i) {
-        Val x = sums[i * kernel.vectors + v] - shift;
+        Val sum = sums[i * kernel.vectors + v];
+        // Queries of pairs are what they are in memory; others carry the factor.
+        Val x = kernel.pairs ? e.fma(sum, factor, minus) : sum - shift;
         terms.push_back(isPeak ? x : e.exp2(x));
-        if (!isPeak)
-          e.store(terms.back(), e.argument(Out), place(r, i, v));
       }
+      if (!isPeak)
+        put(r, v, terms);
       if (kernel.step == ScoreStep::Probability)
         continue;
       // A tree: short chains.
@@ -133,11 +170,10 @@ private:
   void storeGradient(Val r, ArrayRef<Val> sums) {
     for (int64_t v = 0; v < kernel.vectors; ++v) {
       Val delta = e.loadV(e.argument(Shift), e.i(v * e.width()));
-      for (int64_t i = 0; i < kernel.rows; ++i) {
-        Val p = e.loadV(e.argument(Probabilities), place(r, i, v));
-        e.store(p * (sums[i * kernel.vectors + v] - delta), e.argument(Out),
-                place(r, i, v));
-      }
+      SmallVector<Val> gradients;
+      for (int64_t i = 0; i < kernel.rows; ++i)
+        gradients.push_back(probability(r, i, v) * (sums[i * kernel.vectors + v] - delta));
+      put(r, v, gradients);
     }
   }
 
@@ -159,7 +195,7 @@ void emitProductStrips(Emitter &e, const ProductStrips &kernel) {
     e.ifThen(begin < end, [&] {
       Val a = e.addressF(e.argument(A),
                          r * e.argument(Row) + begin * e.argument(Step));
-      Strip strip(e, {rows, vectors, .stepsAreLines = true}, a, e.argument(Row),
+      Strip strip(e, {.rows = rows, .vectors = vectors, .pairs = kernel.pairs, .stepsAreLines = true}, a, e.argument(Row),
                   e.argument(Step));
       Emitter::Vals now = {
           e.i(0), e.addressF(e.argument(B), begin * static_cast<double>(
@@ -197,14 +233,14 @@ void emitProductStrips(Emitter &e, const ProductStrips &kernel) {
   });
 }
 
-std::string typeOf(const Emitter &e) {
-  return e.floatBytes() == 8 ? kDouble : kSingle;
+std::string typeOf(const Emitter &e, bool pairs) {
+  return pairs ? kPairs : e.floatBytes() == 8 ? kDouble : kSingle;
 }
 
 } // namespace
 
 std::string ScoreStrips::symbol(const Emitter &e) const {
-  std::string name = kScores + typeOf(e) + std::to_string(rows) + "x" +
+  std::string name = kScores + typeOf(e, pairs) + std::to_string(rows) + "x" +
                      std::to_string(vectors) + "x" + std::to_string(depth);
   for (auto [known, suffix] : kSteps)
     if (known == step)
@@ -213,15 +249,16 @@ std::string ScoreStrips::symbol(const Emitter &e) const {
 }
 
 std::string ProductStrips::symbol(const Emitter &e) const {
-  return kProducts + typeOf(e) + std::to_string(rows) + "x" +
+  return kProducts + typeOf(e, pairs) + std::to_string(rows) + "x" +
          std::to_string(vectors);
 }
 
 void callScoreStrips(Emitter &e, const ScoreStrips &kernel, const ScoreTile &t) {
-  auto orOut = [&](Val pointer) { return pointer ? pointer : t.out; };
+  auto orShift = [&](Val pointer) { return pointer ? pointer : t.shift; }; // never touched
   e.call(kernel.symbol(e),
-         {t.keys, t.keyStride, t.queries, t.count, t.out, t.stride, t.shift,
-          orOut(t.total), orOut(t.probability), t.first, t.last,
+         {t.keys, t.keyStride, t.queries, t.count, t.factor, orShift(t.out), t.stride,
+          orShift(t.keyPairs), t.pairStride ? t.pairStride : t.stride, t.shift,
+          orShift(t.total), orShift(t.probability), t.first, t.last,
           t.key0, t.clearBegin, t.clearEnd, t.ahead.at, t.ahead.row});
 }
 
@@ -237,8 +274,8 @@ bool defineAttentionStrips(ModuleOp module, StringRef symbol,
   bool isScores = rest.consume_front(kScores);
   if (!isScores && !rest.consume_front(kProducts))
     return false;
-  bool isDouble = rest.consume_front(kDouble);
-  if (!isDouble && !rest.consume_front(kSingle))
+  bool isDouble = rest.consume_front(kDouble), pairs = rest.consume_front(kPairs);
+  if (!isDouble && !pairs && !rest.consume_front(kSingle))
     return false;
   int64_t rows, vectors;
   if (rest.consumeInteger(10, rows) || !rest.consume_front("x") ||
@@ -248,17 +285,17 @@ bool defineAttentionStrips(ModuleOp module, StringRef symbol,
   Type type = isDouble ? Type(b.getF64Type()) : b.getF32Type();
   auto begin = [&](StringRef kinds) {
     return Emitter(module, symbol, module.getLoc(), type, target,
-                   argumentTypes(module.getContext(), kinds));
+                   argumentTypes(type, kinds));
   };
   if (!isScores) {
     if (!rest.empty())
       return false;
     Emitter e = begin(kProductTypes);
-    emitProductStrips(e, {rows, vectors});
+    emitProductStrips(e, {rows, vectors, pairs});
     e.finish();
     return true;
   }
-  ScoreStrips kernel{rows, vectors, 0, ScoreStep::Softmax};
+  ScoreStrips kernel{rows, vectors, 0, ScoreStep::Softmax, pairs};
   if (!rest.consume_front("x") || rest.consumeInteger(10, kernel.depth))
     return false;
   for (auto [step, suffix] : kSteps)

@@ -26,8 +26,9 @@ enum class ScoreStep {
 
 struct ScoreStrips {
   int64_t rows, vectors;
-  int64_t depth; ///< features of a key
+  int64_t depth; ///< features of a key, or pairs of them
   ScoreStep step;
+  bool pairs = false; ///< keys and queries are pairs of bf16 numbers
 
   std::string symbol(const Emitter &e) const;
 };
@@ -38,7 +39,13 @@ struct ScoreTile {
   Val keys, keyStride; ///< feature j of key r at keys[r * keyStride + j]
   Val queries;         ///< panel: feature j of the queries at queries[j * columns]
   Val count;           ///< keys, padded to whole strips in memory
-  Val out, stride;     ///< P or dS of key r at out[r * stride]
+  Val factor;          ///< of the float type; Softmax, Peak, Probability: S = factor times the product
+  /// P or dS of key r at out[r * stride]; of pairs a row holds bf16 numbers, twice as many
+  /// as `stride` counts. Null: not wanted (of pairs alone).
+  Val out, stride;
+  /// Of pairs: the same of keys r and r + 1 as pairs at keyPairs[r / 2 * pairStride], for
+  /// a sum over keys. Null: not wanted.
+  Val keyPairs = Val(), pairStride = Val();
   Val shift;
   Val total;       ///< Softmax, Peak: the sum (maximum) so far, which the keys join
   Val probability; ///< Gradient: as `out`
@@ -54,6 +61,7 @@ void callScoreStrips(Emitter &e, const ScoreStrips &kernel, const ScoreTile &til
 /// C += A B for strips below one another, each with its own range of k.
 struct ProductStrips {
   int64_t rows, vectors;
+  bool pairs = false; ///< elements of A and B are pairs of bf16 numbers
 
   std::string symbol(const Emitter &e) const;
 };

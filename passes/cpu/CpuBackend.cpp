@@ -36,6 +36,7 @@ namespace {
 struct Job {
   KernelDefOp def;
   bool isVersion = false; ///< the second version of the kernel
+  bool multipliesPairs = false;
   std::string text;
   std::string object;
   EmittedKernel kernel;
@@ -74,7 +75,7 @@ void compileJob(Job &job, MLIRContext &context, const Target &target,
   FailureOr<KernelShape> shape = emitKernel(def, *module, target.emission());
   if (failed(shape))
     return fail("emission failed");
-  job.kernel = {shape->scratchBytes, shape->items, shape->category};
+  job.kernel = {shape->scratchBytes, shape->items, std::nullopt, shape->category, false};
   if (failed(lowerToLLVM(*module)))
     return fail("lowering failed");
   job.shared = sharedFunctionsOf(*module);
@@ -113,12 +114,11 @@ void onThreads(int threadCount, size_t count,
     thread.join();
 }
 
-/// A kernel has one shape for both versions.
-bool mergeVersion(EmittedKernel &kernel, const EmittedKernel &version) {
+/// Scratch suffices for both versions; each cuts its work as it likes.
+void mergeVersion(EmittedKernel &kernel, const EmittedKernel &version) {
   kernel.scratchBytes = std::max(kernel.scratchBytes, version.scratchBytes);
-  const rt::WorkItems &a = kernel.items, &b = version.items;
-  return a.tokensPerItem == b.tokensPerItem && a.multiplier == b.multiplier &&
-         a.grain == b.grain && a.wantsRuns == b.wantsRuns;
+  if (version.items != kernel.items)
+    kernel.versionItems = version.items;
 }
 
 } // namespace
@@ -136,9 +136,11 @@ FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
   for (bool isVersion : {false, true})
     for (KernelDefOp def : outlined.getOps<KernelDefOp>()) {
       Operation *op = findStructuredOp(def);
-      if (isVersion && !(target.pairDotIsVersion && op && hasBf16Factors(op)))
+      bool multipliesPairs = target.pairDot != PairDot::None && op && hasBf16Factors(op);
+      if (isVersion && !(target.pairDotIsVersion && multipliesPairs))
         continue;
       Job &job = jobs.emplace_back();
+      job.multipliesPairs = multipliesPairs;
       job.def = def;
       job.isVersion = isVersion;
       llvm::raw_string_ostream out(job.text);
@@ -159,15 +161,15 @@ FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
   bool complete = true;
   for (Job &job : jobs) {
     std::string symbol = job.def.getSymName().str();
-    if (complete && job.error.empty() && job.isVersion &&
-        !mergeVersion(code.kernels[symbol], job.kernel))
-      job.error = "its versions differ in shape";
     if (!job.error.empty()) {
       job.def.emitError() << "kernel @" << symbol << ": " << job.error;
       complete = false;
     }
-    if (!job.isVersion) {
+    if (job.isVersion) {
+      mergeVersion(code.kernels[symbol], job.kernel);
+    } else {
       code.kernels[symbol] = job.kernel;
+      code.kernels[symbol].multipliesPairs = job.multipliesPairs;
       code.cached += job.cached;
     }
     objects.push_back(std::move(job.object));

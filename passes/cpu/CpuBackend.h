@@ -51,7 +51,9 @@ mlir::FailureOr<Target> namedTarget(llvm::StringRef level);
 struct EmittedKernel {
   uint64_t scratchBytes = 0;
   rt::WorkItems items;
+  std::optional<rt::WorkItems> versionItems; ///< of the second version, where they differ
   std::string category;
+  bool multipliesPairs = false; ///< of bf16 numbers, where the CPU can
 };
 
 struct EmittedCode {

@@ -182,6 +182,20 @@ Val convertElements(Emitter &e, Val value, Type element) {
   return make(std::type_identity<arith::TruncIOp>());
 }
 
+Val roundedHalves(Emitter &e, Val first, Val second) {
+  OpBuilder &b = e.builder();
+  Type bf16 = b.getBF16Type();
+  if (e.hasBf16Instructions())
+    return e.wrap(LLVM::CallIntrinsicOp::create(
+                      b, e.loc(), Type(VectorType::get({2 * e.width()}, bf16)),
+                      b.getStringAttr("llvm.x86.avx512bf16.cvtne2ps2bf16.512"),
+                      ValueRange{second, first})
+                      .getResult(0));
+  SmallVector<int64_t> all(2 * e.width());
+  std::iota(all.begin(), all.end(), 0);
+  return e.shuffle(convertElements(e, first, bf16), convertElements(e, second, bf16), all);
+}
+
 Val roundElements(Emitter &e, Val value, Type narrow) {
   Type element = elementOf(value);
   if (narrow.isInteger(32))

@@ -253,6 +253,14 @@ Val Emitter::pairs(Val first, Val second) {
   return wrap(arith::BitcastOp::create(b, location, first.type(),
                                        low | bitsOf(second)));
 }
+Val Emitter::pairsOfHalves(Val halves) {
+  SmallVector<int64_t> mask;
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    mask.push_back(lane);
+    mask.push_back(lanes + lane);
+  }
+  return wrap(LLVM::BitcastOp::create(b, location, Type(vectorType()), shuffle(halves, halves, mask)));
+}
 Val Emitter::dotPairs(Val x, Val y, Val sum) {
   if (pairDot == PairDot::Instruction) {
     auto halves = VectorType::get({2 * lanes}, b.getBF16Type());

@@ -169,8 +169,11 @@ public:
   /// Vectors of bf16 pairs travel as f32 vectors of the same bits, the first of a
   /// pair in the lower half.
   bool hasPairDot() const { return pairDot != PairDot::None; }
+  bool hasBf16Instructions() const { return pairDot == PairDot::Instruction; }
   /// Pairs of the lanes of two f32 vectors that hold bf16 numbers.
   Val pairs(Val first, Val second);
+  /// Pairs of the lanes of both halves of a vector of bf16 numbers.
+  Val pairsOfHalves(Val halves);
   /// sum + a.second b.second + a.first b.first lane by lane, added in this order,
   /// each rounded to nearest even, subnormal numbers taken as zero.
   Val dotPairs(Val a, Val b, Val sum);

@@ -115,7 +115,7 @@ bool defineMicroKernel(ModuleOp module, StringRef symbol,
 
 bool isSharedFunction(StringRef symbol) { return symbol.starts_with(kPrefix); }
 bool isPairFunction(StringRef symbol) {
-  return symbol.consume_front(kPrefix) && symbol.starts_with(kPairs);
+  return symbol.starts_with(kPrefix) && symbol.contains(kPairs);
 }
 
 std::vector<std::string> sharedFunctionsOf(ModuleOp module) {

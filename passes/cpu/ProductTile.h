@@ -49,7 +49,7 @@ struct TileB {
 /// C, row-major.
 struct TileC {
   Val ptr;
-  int64_t stride;
+  int64_t stride = 0;
 };
 
 /// What a product does with the old C, and what it asks for meanwhile.

@@ -30,6 +30,14 @@ Operation *findStructuredOp(KernelDefOp def) {
 }
 
 bool hasBf16Factors(Operation *op) {
+  if (isa<AttentionOp, AttentionGradOp>(op)) {
+    // q, k, v and the gradient of the result; a head's features are whole pairs.
+    int64_t factors = isa<AttentionOp>(op) ? 3 : 4;
+    return llvm::all_of(op->getOperands().take_front(factors), [](Value factor) {
+      auto type = cast<RankedTensorType>(factor.getType());
+      return type.getElementType().isBF16() && type.getShape().back() % 2 == 0;
+    });
+  }
   if (!isa<MatmulOp, LinearCrossEntropyOp, LinearCrossEntropyGradXOp,
            LinearCrossEntropyGradWOp>(op))
     return false;

@@ -27,8 +27,9 @@ struct StructuredKernel {
 /// The op of `def` that has an emitter here; null for a row kernel.
 mlir::Operation *findStructuredOp(KernelDefOp def);
 
-/// Whether the factors of a product, or of the product of a head, are bf16 numbers
-/// (or codes, which bf16 holds), one of them bf16 at least.
+/// Whether the factors of a product, of the product of a head, or of attention with
+/// whole pairs of features, are bf16 numbers (or codes, which bf16 holds), one of them
+/// bf16 at least.
 bool hasBf16Factors(mlir::Operation *op);
 
 /// Emits `def` as function `@<its symbol>` into `module`; `def` must have a

@@ -187,9 +187,10 @@ private:
       kernel.symbol = def.getSymName().str();
       auto emitted = parts.code.kernels.find(kernel.symbol);
       if (emitted != parts.code.kernels.end()) {
-        kernelItems.push_back(emitted->second.items);
+        kernelItems.push_back({emitted->second.items, emitted->second.versionItems});
         kernel.scratchBytes = emitted->second.scratchBytes;
         kernel.category = emitted->second.category;
+        kernel.multipliesPairs = emitted->second.multipliesPairs;
       } else if (package.hasCpuCode() || !package.hasCudaCode()) {
         return def.emitError() << "no code was emitted for this kernel";
       } else {
@@ -349,7 +350,7 @@ private:
       return op.emitError() << "launch of an unknown kernel '" << op.getKernel() << "'";
     rt::Launch launch;
     launch.kernel = kernel->second;
-    launch.items = kernelItems[kernel->second];
+    std::tie(launch.items, launch.versionItems) = kernelItems[kernel->second];
     launch.location = placeOf(op.getLoc());
     for (Value input : op.getInputs())
       if (failed(place(op, input, launch.buffers.emplace_back())))
@@ -396,7 +397,8 @@ private:
   PackageParts parts;
   rt::Package package;
   llvm::StringMap<uint32_t> parameterIndex, stateIndex, kernelIndex;
-  std::vector<rt::WorkItems> kernelItems;
+  /// Of both versions.
+  std::vector<std::pair<rt::WorkItems, std::optional<rt::WorkItems>>> kernelItems;
   llvm::DenseMap<Value, rt::BufferRef> places;
 };
 

@@ -32,10 +32,10 @@ constexpr uint64_t kMiB = uint64_t(1) << 20;
 /// Runs `rounds` rounds of kChains multiply-adds, the chains beginning at `first` and the numbers after it; returns a number
 /// that depends on all of them. The compiler must not know `first`: a chain that begins at a fixed point of its multiply-add
 /// would be left out.
-using Loop = double (*)(int64_t rounds, int64_t first);
+using Rounds = double (*)(int64_t rounds, int64_t first);
 
 struct Arithmetic {
-  Loop loop;
+  Rounds loop;
   double flops;      ///< of one chain in one round
   const char *text;
 };
@@ -157,34 +157,48 @@ double copyRate(ThreadPool &pool) {
 
 } // namespace
 
-struct PeakMeter::Loop : Arithmetic {};
+struct PeakMeter::Loop {
+  Arithmetic what;
+  int64_t roundsOfPart;
+  std::vector<double> rates;
 
-PeakMeter::PeakMeter(ThreadPool &pool, PeakKind kind) : pool(pool), loop(new Loop{choose(kind)}) {}
+  double secondsOf(ThreadPool &pool, int64_t rounds) const {
+    std::atomic<double> sink{0};
+    double start = monotonicSeconds();
+    pool.parallelFor(pool.size(), 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i)
+        sink.store(what.loop(rounds, rates.size()), std::memory_order_relaxed);
+    });
+    return monotonicSeconds() - start;
+  }
+
+  double median() const {
+    std::vector<double> sorted = rates;
+    std::sort(sorted.begin(), sorted.end());
+    return sorted.empty() ? 0 : sorted[sorted.size() / 2];
+  }
+};
+
+PeakMeter::PeakMeter(ThreadPool &pool, PeakKind kind, bool withPairs) : pool(pool) {
+  loops.push_back({choose(kind), 1000, {}});
+  if (withPairs)
+    loops.push_back({choose(PeakKind::BF16Dot), 1000, {}});
+}
 PeakMeter::~PeakMeter() = default;
 
-double PeakMeter::secondsOf(int64_t rounds) {
-  std::atomic<double> sink{0};
-  double start = monotonicSeconds();
-  pool.parallelFor(pool.size(), 1, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; ++i)
-      sink.store(loop->loop(rounds, rates.size()), std::memory_order_relaxed);
-  });
-  return monotonicSeconds() - start;
-}
-
 void PeakMeter::measureArithmetic() {
-  while (secondsOf(roundsOfPart) < kPartSeconds && roundsOfPart < (int64_t(1) << 40))
-    roundsOfPart *= 2;
-  double seconds = secondsOf(kParts * roundsOfPart);
-  rates.push_back(double(kParts * roundsOfPart) * kChains * loop->flops * pool.size() / seconds);
+  for (Loop &loop : loops) {
+    while (loop.secondsOf(pool, loop.roundsOfPart) < kPartSeconds && loop.roundsOfPart < (int64_t(1) << 40))
+      loop.roundsOfPart *= 2;
+    double seconds = loop.secondsOf(pool, kParts * loop.roundsOfPart);
+    loop.rates.push_back(double(kParts * loop.roundsOfPart) * kChains * loop.what.flops * pool.size() / seconds);
+  }
 }
 
 void PeakMeter::measureCopy() { bytesPerSecond = std::max(bytesPerSecond, copyRate(pool)); }
 
 Peaks PeakMeter::peaks() const {
-  std::vector<double> sorted = rates;
-  std::sort(sorted.begin(), sorted.end());
-  return {sorted.empty() ? 0 : sorted[sorted.size() / 2], bytesPerSecond, loop->text};
+  return {loops[0].median(), loops.size() > 1 ? loops[1].median() : 0, bytesPerSecond, loops[0].what.text};
 }
 
 } // namespace pg::rt

@@ -4,7 +4,6 @@
 
 #include "runtime/exec/ThreadPool.h"
 
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,9 +11,20 @@ namespace pg::rt {
 
 /// Bounds of a kernel's speed on the CPU: arithmetic from registers alone, and copying between arrays that fit no cache.
 struct Peaks {
-  double flopsPerSecond = 0; ///< 0 = not known
+  double flopsPerSecond = 0; ///< of the package's products; 0 = not known
+  /// Of products of pairs of bf16 numbers in a package whose other products are of wider
+  /// ones; 0 = it has none, or they go at the same rate.
+  double pairFlopsPerSecond = 0;
   double bytesPerSecond = 0; ///< read and written; 0 = not known
   std::string arithmetic;    ///< "f32 multiply-adds, 16 lanes"
+
+  /// Of so many operations, `pairFlops` of them in pairs, at these rates; 0 where they are not known.
+  double secondsOf(double flops, double pairFlops) const {
+    if (flopsPerSecond <= 0)
+      return 0;
+    return pairFlopsPerSecond > 0 ? (flops - pairFlops) / flopsPerSecond + pairFlops / pairFlopsPerSecond
+                                  : flops / flopsPerSecond;
+  }
 };
 
 /// The arithmetic that bounds products of a package.
@@ -23,7 +33,8 @@ enum class PeakKind { F32, F64, BF16Dot };
 /// Measures them on all threads of a pool. BF16Dot falls back to F32 where the CPU has no such instruction.
 class PeakMeter {
 public:
-  PeakMeter(ThreadPool &pool, PeakKind kind);
+  /// `withPairs`: of pairs of bf16 numbers beside `kind`.
+  PeakMeter(ThreadPool &pool, PeakKind kind, bool withPairs = false);
   ~PeakMeter();
 
   /// Independent multiply-adds from registers for some hundredths of a second. To be called between the runs that are compared
@@ -37,14 +48,10 @@ public:
   Peaks peaks() const;
 
 private:
-  double secondsOf(int64_t rounds);
-
   struct Loop;
 
   ThreadPool &pool;
-  std::unique_ptr<Loop> loop;
-  int64_t roundsOfPart = 1000;
-  std::vector<double> rates;
+  std::vector<Loop> loops; ///< of the package's products, and of pairs where wanted
   double bytesPerSecond = 0;
 };
 

@@ -16,6 +16,7 @@ void addTo(Profile::Row &sum, const Profile::Row &row) {
   sum.launches += row.launches;
   sum.flops += row.flops;
   sum.bytes += row.bytes;
+  sum.pairFlops += row.pairFlops;
 }
 
 void sortByTime(std::vector<Profile::Row> &rows) {
@@ -62,6 +63,7 @@ void Profile::add(uint32_t kernel, double begin, double end, std::span<const Thr
   row.launches += 1;
   row.flops += flops;
   row.bytes += bytes;
+  row.pairFlops += info.multipliesPairs ? flops : 0;
   for (const ThreadSpan &span : threads)
     row.threadSeconds += span.busy;
   if (!isKeeping)

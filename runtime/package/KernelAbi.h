@@ -45,8 +45,9 @@ using KernelFn = void (*)(void *const *buffers, const double *scalars,
                           void *scratch);
 
 /// A shared object may hold a second version of a kernel for CPUs with this flag of
-/// /proc/cpuinfo, with the same arguments, items and scratch. Its symbol is that of
-/// the kernel, a dot and the flag.
+/// /proc/cpuinfo, with the same arguments and scratch, and items of its own where its
+/// work is cut in another way (Launch::versionItems). Its symbol is that of the kernel,
+/// a dot and the flag.
 inline constexpr const char *kVersionFlag = "avx512_bf16";
 
 } // namespace pg::rt

@@ -30,7 +30,7 @@ namespace pg::rt {
 
 /// Bumped on every change of layout or kernel ABI; another version is answered
 /// by "recompile" (exit 5).
-inline constexpr uint32_t kPackageVersion = 6;
+inline constexpr uint32_t kPackageVersion = 7;
 
 /// Keys an attending token is taken to have where no batch is known: the mean of rows of 1,024.
 inline constexpr int64_t kTypicalKeys = 512;
@@ -96,6 +96,7 @@ struct WorkItems {
     // No sum that could overflow: tokensPerItem is any positive number.
     return (tokensPerItem > 0 ? tokens / tokensPerItem + (tokens % tokensPerItem != 0) : 1) * multiplier;
   }
+  bool operator==(const WorkItems &) const = default;
 };
 
 /// A value that a launch leaves in one of its buffers: count(N) elements.
@@ -113,6 +114,7 @@ struct Launch {
   std::vector<BufferRef> buffers;   ///< order of KernelFn::buffers
   std::vector<double> scalars;
   WorkItems items;
+  std::optional<WorkItems> versionItems; ///< of the kernel's second version (KernelAbi.h), where they differ
   std::vector<Written> writes;      ///< its results and what it adds to or updates
   std::string location;             ///< YAML file:line:column, "" when unknown
 };
@@ -153,6 +155,7 @@ struct Kernel {
   uint64_t scratchBytes = 0;        ///< per thread
   std::string summary;              ///< ops fused, for reports
   std::string category;             ///< "matmul", "attention", "row", ...: for the time shares
+  bool multipliesPairs = false;     ///< of bf16 numbers, on a CPU with instructions for it (usesBf16Dot)
   double flopsPerToken = 0, bytesPerToken = 0; ///< of one launch, 0 for static work
   double flopsFixed = 0, bytesFixed = 0;
   double flopsPerKey = 0;           ///< beside flopsPerToken, for every key a token attends to

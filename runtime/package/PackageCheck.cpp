@@ -121,14 +121,7 @@ Status checkPort(const Package &package, const Entry &entry, const Port &port, b
   return Status::ok();
 }
 
-Status checkLaunch(const Package &package, const Entry &entry, const Launch &launch) {
-  if (launch.kernel >= package.kernels.size())
-    return corrupt("kernel " + std::to_string(launch.kernel) + " of " +
-                   std::to_string(package.kernels.size()));
-  for (const BufferRef &buffer : launch.buffers)
-    if (Status status = checkBuffer(package, entry, buffer); !status)
-      return status;
-  const WorkItems &items = launch.items;
+Status checkItems(const Entry &entry, const WorkItems &items) {
   if (items.tokensPerItem > 0 && entry.maxTokens == 0)
     return corrupt("work items per token in an entry without a token axis");
   __int128 count = items.multiplier;
@@ -136,6 +129,19 @@ Status checkLaunch(const Package &package, const Entry &entry, const Launch &lau
     count *= (__int128(entry.maxTokens) + items.tokensPerItem - 1) / items.tokensPerItem;
   if (count > kMaxElements || items.grain > kMaxElements)
     return corrupt("more than 2^40 work items");
+  return Status::ok();
+}
+
+Status checkLaunch(const Package &package, const Entry &entry, const Launch &launch) {
+  if (launch.kernel >= package.kernels.size())
+    return corrupt("kernel " + std::to_string(launch.kernel) + " of " +
+                   std::to_string(package.kernels.size()));
+  for (const BufferRef &buffer : launch.buffers)
+    if (Status status = checkBuffer(package, entry, buffer); !status)
+      return status;
+  for (const WorkItems &items : {launch.items, launch.versionItems.value_or(launch.items)})
+    if (Status status = checkItems(entry, items); !status)
+      return status;
   for (const Written &written : launch.writes) {
     if (written.buffer >= launch.buffers.size())
       return corrupt("a written value in buffer " + std::to_string(written.buffer) + " of " +

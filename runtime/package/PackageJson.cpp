@@ -214,19 +214,34 @@ Written readWritten(const Json &value, JsonFields &owner) {
   return written;
 }
 
+/// [tokens per item, multiplier, grain, wants runs]
+Json toJson(const WorkItems &items) {
+  return Json::array({items.tokensPerItem, items.multiplier, items.grain, items.wantsRuns});
+}
+
+WorkItems readItems(const Json &value, JsonFields &owner) {
+  auto isCount = [&](size_t at, int64_t least) {
+    return value[at].is_number_integer() && value[at].get<int64_t>() >= least && value[at].get<int64_t>() <= kMaxInt;
+  };
+  if (value.is_array() && value.size() == 4 && isCount(0, 0) && isCount(1, 0) && isCount(2, 1) && value[3].is_boolean())
+    return {value[0].get<int64_t>(), value[1].get<int64_t>(), value[2].get<int64_t>(), value[3].get<bool>()};
+  owner.fail("work items are " + value.dump() + ", expected [tokens per item, multiplier, grain of 1 or more, wants runs]");
+  return {};
+}
+
 Json toJson(const Launch &launch) {
   Json writes = Json::array();
   for (const Written &written : launch.writes)
     writes.push_back(toJson(written));
-  return {{"kernel", launch.kernel},
-          {"buffers", listToJson(launch.buffers)},
-          {"scalars", numbersToJson(launch.scalars)},
-          {"tokens_per_item", launch.items.tokensPerItem},
-          {"multiplier", launch.items.multiplier},
-          {"grain", launch.items.grain},
-          {"wants_runs", launch.items.wantsRuns},
-          {"writes", std::move(writes)},
-          {"location", launch.location}};
+  Json json = {{"kernel", launch.kernel},
+               {"buffers", listToJson(launch.buffers)},
+               {"scalars", numbersToJson(launch.scalars)},
+               {"items", toJson(launch.items)},
+               {"writes", std::move(writes)},
+               {"location", launch.location}};
+  if (launch.versionItems)
+    json["version_items"] = toJson(*launch.versionItems);
+  return json;
 }
 
 Launch readLaunch(JsonFields &fields) {
@@ -239,10 +254,9 @@ Launch readLaunch(JsonFields &fields) {
     if (!readNumber(value, launch.scalars.back()))
       fields.fail("'scalars' holds " + value.dump() + ", expected a number");
   }
-  launch.items.tokensPerItem = fields.integer("tokens_per_item", 0, kMaxInt);
-  launch.items.multiplier = fields.integer("multiplier", 0, kMaxInt);
-  launch.items.grain = fields.integer("grain", 1, kMaxInt);
-  launch.items.wantsRuns = fields.boolean("wants_runs");
+  launch.items = readItems(fields.array("items"), fields);
+  if (fields.has("version_items"))
+    launch.versionItems = readItems(fields.array("version_items"), fields);
   for (const Json &value : fields.array("writes"))
     launch.writes.push_back(readWritten(value, fields));
   launch.location = fields.string("location");
@@ -310,6 +324,7 @@ Json toJson(const Kernel &kernel) {
           {"scratch_bytes", kernel.scratchBytes},
           {"summary", kernel.summary},
           {"category", kernel.category},
+          {"multiplies_pairs", kernel.multipliesPairs},
           {"flops_per_token", numberToJson(kernel.flopsPerToken)},
           {"bytes_per_token", numberToJson(kernel.bytesPerToken)},
           {"flops_fixed", numberToJson(kernel.flopsFixed)},
@@ -324,6 +339,7 @@ Kernel readKernel(JsonFields &fields) {
   kernel.scratchBytes = uint64_t(fields.integer("scratch_bytes", 0, int64_t(1) << 32));
   kernel.summary = fields.string("summary");
   kernel.category = fields.string("category");
+  kernel.multipliesPairs = fields.boolean("multiplies_pairs");
   kernel.flopsPerToken = fields.number("flops_per_token");
   kernel.bytesPerToken = fields.number("bytes_per_token");
   kernel.flopsFixed = fields.number("flops_fixed");

@@ -52,16 +52,17 @@ std::string head(const char *what) {
 std::string line(const Row &row, const ProfileContext &context, double total, int threads, bool isOneKernel) {
   auto runs = double(context.runs);
   const Peaks &peaks = context.peaks;
-  auto ofPeak = [&](double amount, double peak) {
-    return peak > 0 && row.seconds > 0 ? percent(amount / row.seconds / peak) : "-";
+  auto share = [&](double secondsAtPeak, bool isKnown) {
+    return isKnown && row.seconds > 0 ? percent(secondsAtPeak / row.seconds) : "-";
   };
+  double atPeak = peaks.secondsOf(row.flops, row.pairFlops);
   KernelLimit limit = limitOf(row, peaks, threads);
   bool hasLimit = *limit.name;
   std::string kind = hasLimit ? limit.name : "-";
   return padded(formatFixed(row.seconds / runs * 1e3, 3), 10) + padded(percent(total > 0 ? row.seconds / runs / total : 0), 9) +
          padded(std::to_string(row.launches / context.runs), 10) + padded(rate(row.flops, row.seconds), 9) +
-         padded(ofPeak(row.flops, peaks.flopsPerSecond), 9) + padded(rate(row.bytes, row.seconds), 8) +
-         padded(ofPeak(row.bytes, peaks.bytesPerSecond), 9) + "  " + kind + std::string(8 - kind.size(), ' ') +
+         padded(share(atPeak, peaks.flopsPerSecond > 0), 9) + padded(rate(row.bytes, row.seconds), 8) +
+         padded(share(row.bytes / peaks.bytesPerSecond, peaks.bytesPerSecond > 0), 9) + "  " + kind + std::string(8 - kind.size(), ' ') +
          padded(hasLimit ? percent(limit.share) : "-", 8) + padded(limit.shareAtWork > 0 ? percent(limit.shareAtWork) : "-", 9) +
          padded(row.threadSeconds > 0 ? formatFixed(row.threadSeconds / row.seconds, 2) : "-", 9) + "  " + row.name +
          (isOneKernel ? "  " + row.program : "") + (row.summary.empty() ? "" : "  [" + row.summary + "]") + "\n";
@@ -80,13 +81,14 @@ Json toJson(const Row &row, const ProfileContext &context, double total, int thr
                {"share", total > 0 ? row.seconds / runs / total : 0},
                {"launches", double(row.launches) / runs},
                {"flops", numberToJson(row.flops / runs)},
+               {"pair_flops", numberToJson(row.pairFlops / runs)},
                {"bytes", numberToJson(row.bytes / runs)},
                {"gflops_per_second", row.seconds > 0 ? numberToJson(row.flops / row.seconds * 1e-9) : Json()},
                {"gbytes_per_second", row.seconds > 0 ? numberToJson(row.bytes / row.seconds * 1e-9) : Json()},
                {"threads_busy", row.threadSeconds > 0 ? Json(row.threadSeconds / row.seconds) : Json()}};
   const Peaks &peaks = context.peaks;
   json["share_of_peak_flops"] =
-      peaks.flopsPerSecond > 0 && row.seconds > 0 ? Json(row.flops / row.seconds / peaks.flopsPerSecond) : Json();
+      peaks.flopsPerSecond > 0 && row.seconds > 0 ? Json(peaks.secondsOf(row.flops, row.pairFlops) / row.seconds) : Json();
   json["share_of_peak_bytes"] =
       peaks.bytesPerSecond > 0 && row.seconds > 0 ? Json(row.bytes / row.seconds / peaks.bytesPerSecond) : Json();
   json["limit"] = *limit.name ? Json(limit.name) : Json();
@@ -107,7 +109,7 @@ Json listToJson(const std::vector<Row> &rows, const ProfileContext &context, dou
 KernelLimit limitOf(const Row &row, const Peaks &peaks, int threads) {
   if (peaks.flopsPerSecond <= 0 || peaks.bytesPerSecond <= 0 || row.seconds <= 0)
     return {};
-  double compute = row.flops / peaks.flopsPerSecond, memory = row.bytes / peaks.bytesPerSecond;
+  double compute = peaks.secondsOf(row.flops, row.pairFlops), memory = row.bytes / peaks.bytesPerSecond;
   double bound = std::max(compute, memory);
   if (bound <= 0)
     return {};
@@ -121,7 +123,9 @@ std::string profileText(const Profile &profile, const ProfileContext &context, s
   std::string text = context.device.empty() ? "" : context.device;
   if (peaks.flopsPerSecond > 0)
     text += ": measured peaks " + formatFixed(peaks.flopsPerSecond * 1e-9, 1) + " GFLOP/s (" + peaks.arithmetic +
-            ", from registers), " + formatFixed(peaks.bytesPerSecond * 1e-9, 1) + " GB/s (copy between arrays in memory)";
+            ", from registers), " +
+            (peaks.pairFlopsPerSecond > 0 ? formatFixed(peaks.pairFlopsPerSecond * 1e-9, 1) + " GFLOP/s for products of bf16 pairs, " : "") +
+            formatFixed(peaks.bytesPerSecond * 1e-9, 1) + " GB/s (copy between arrays in memory)";
   else if (!text.empty())
     text += ": peaks are not known for this device";
   text += text.empty() ? "" : "\n";
@@ -163,6 +167,7 @@ Json profileJson(const Profile &profile, const ProfileContext &context) {
   Json measured;
   if (peaks.flopsPerSecond > 0)
     measured = {{"flops_per_second", peaks.flopsPerSecond},
+                {"pair_flops_per_second", peaks.pairFlopsPerSecond > 0 ? Json(peaks.pairFlopsPerSecond) : Json()},
                 {"bytes_per_second", peaks.bytesPerSecond},
                 {"arithmetic", peaks.arithmetic}};
   return {{"runs", context.runs},

@@ -174,7 +174,8 @@ int buildProgram(Session &session, const BuildOptions &options, Build &build) {
     pipeline.logits.rule = LogitsRule::Rebuild;
     pipeline.logits.reason = "CUDA kernels make them at the speed of a product";
   }
-  pipeline.storesRounded = targets->cuda;
+  // Where products of bf16 numbers are faster than those of f32.
+  pipeline.storesRounded = targets->cuda || (targets->cpu && targets->cpu->pairDot != PairDot::None);
   std::string last =
       llvm::is_contained(pipelinePhases(), options.stopAfter) ? options.stopAfter : "planned";
   int dumped = kOk;

@@ -81,14 +81,17 @@ StatusOr<std::vector<TokenRow>> readRows(const std::string &path, const Package 
   return std::move(file->rows);
 }
 
-/// The arithmetic that bounds this package's products.
-PeakKind peakKindOf(const Package &package) {
-  if (package.precision == "f64")
-    return PeakKind::F64;
+/// The arithmetic that bounds this package's products: that of its precision, and whether beside it that of bf16 pairs, where
+/// a program of wider numbers multiplies some that it has rounded itself.
+std::pair<PeakKind, bool> arithmeticOf(const Package &package) {
+  bool isPairs = false;
   for (const CodeTarget &target : package.targets)
-    if (target.target == "cpu" && package.precision == "bf16" && usesBf16Dot(target, cpuFlags()))
-      return PeakKind::BF16Dot;
-  return PeakKind::F32;
+    isPairs |= target.target == "cpu" && usesBf16Dot(target, cpuFlags());
+  isPairs &= std::any_of(package.kernels.begin(), package.kernels.end(),
+                         [](const Kernel &kernel) { return kernel.multipliesPairs; });
+  if (package.precision == "bf16" && isPairs)
+    return {PeakKind::BF16Dot, false};
+  return {package.precision == "f64" ? PeakKind::F64 : PeakKind::F32, isPairs};
 }
 
 /// What is run again and again: one entry over all calls, or a whole step.
@@ -103,21 +106,25 @@ public:
     return status ? executor.synchronize() : status;
   }
 
-  /// Of one run.
-  double flops() const {
+  /// Of one run, and those of them in products of pairs.
+  std::pair<double, double> flops() const {
     const Package &package = executor.package();
-    double sum = 0;
+    double sum = 0, pairs = 0;
+    auto add = [&](const Kernel &kernel, double flops) {
+      sum += flops;
+      pairs += kernel.multipliesPairs ? flops : 0;
+    };
     for (const BatchTables &call : calls)
       for (const Launch &launch : package.entries[size_t(entry)].launches) {
         const Kernel &kernel = package.kernels[launch.kernel];
         double keys = kernel.flopsPerKey > 0 ? attendedKeys(call.view(), kernel.keyLimit) : 0;
-        sum += kernel.flopsAt(double(call.numTokens()), keys);
+        add(kernel, kernel.flopsAt(double(call.numTokens()), keys));
       }
     for (int e : {calls.empty() ? entry : -1, apply})
       if (e >= 0)
         for (const Launch &launch : package.entries[size_t(e)].launches)
-          sum += package.kernels[launch.kernel].flopsFixed;
-    return sum;
+          add(package.kernels[launch.kernel], package.kernels[launch.kernel].flopsFixed);
+    return {sum, pairs};
   }
 
 private:
@@ -243,8 +250,10 @@ Status run(Options options) {
 
   // Before anything large is resident, so that the array that is copied does not count as memory of the run.
   std::optional<PeakMeter> meter;
-  if (executor.device().isHost())
-    meter.emplace(executor.pool(), peakKindOf(package));
+  if (executor.device().isHost()) {
+    auto [kind, withPairs] = arithmeticOf(package);
+    meter.emplace(executor.pool(), kind, withPairs);
+  }
   if (isProfiled && meter)
     meter->measureCopy();
   double measured = monotonicSeconds();
@@ -283,14 +292,15 @@ Status run(Options options) {
     return status;
 
   uint64_t peak = peakResidentBytes();
-  double flops = work.flops();
+  auto [flops, pairFlops] = work.flops();
   Profile &profile = executor.profile();
   ProfileContext context{std::max<int64_t>(1, options.repeat), times.mean, executor.device().describe(), {}};
   if (isProfiled && meter)
     meter->measureCopy();
   if (meter)
     context.peaks = meter->peaks();
-  double peakFlops = context.peaks.flopsPerSecond, ofPeak = peakFlops > 0 ? flops / times.median / peakFlops : 0;
+  double peakFlops = context.peaks.flopsPerSecond, pairPeak = context.peaks.pairFlopsPerSecond;
+  double ofPeak = context.peaks.secondsOf(flops, pairFlops) / times.median;
   if (isProfiled)
     std::fputs(profileText(profile, context, size_t(options.kernels)).c_str(), stderr);
   if (!options.trace.empty())
@@ -309,6 +319,7 @@ Status run(Options options) {
                    {"tokens_per_second", isPerToken ? double(tokens) / times.median : 0},
                    {"gflops_per_second", numberToJson(flops / times.median * 1e-9)},
                    {"peak_flops_per_second", peakFlops > 0 ? Json(peakFlops) : Json()},
+                   {"pair_peak_flops_per_second", pairPeak > 0 ? Json(pairPeak) : Json()},
                    {"share_of_peak_flops", peakFlops > 0 ? Json(ofPeak) : Json()}, {"launches", entry.launches.size()},
                    {"peak_resident_bytes", peak}, {"planned_bytes", executor.plannedBytes()}, {"shares", shares}};
     if (isProfiled)
@@ -323,7 +334,8 @@ Status run(Options options) {
                " ms  first " + formatFixed(times.first * 1e3, 2) + " ms  " +
                (isPerToken ? formatFixed(double(tokens) / times.median, 0) + " tokens/s  " : "") +
                formatFixed(flops / times.median * 1e-9, 1) + " GFLOP/s" +
-               (peakFlops > 0 ? ", " + formatFixed(100 * ofPeak, 1) + " % of the " + formatFixed(peakFlops * 1e-9, 1) + " measured between the runs" : "") +
+               (peakFlops > 0 ? ", " + formatFixed(100 * ofPeak, 1) + " % of the " + formatFixed(peakFlops * 1e-9, 1) +
+                                    (pairPeak > 0 ? " (bf16 pairs: " + formatFixed(pairPeak * 1e-9, 1) + ")" : "") + " measured between the runs" : "") +
                "\nload " + formatFixed(times.load * 1e3, 1) +
                " ms  initialise " + formatFixed(times.initialise * 1e3, 1) + " ms\npeak resident " +
                std::to_string(peak >> 20) + " MiB, planned " + std::to_string(executor.plannedBytes() >> 20) + " MiB");

@@ -76,12 +76,13 @@ bool usesBf16Dot(const CodeTarget &target, const std::set<std::string> &flags) {
 
 CpuCode::CpuCode(CpuCode &&other) noexcept
     : handle(std::exchange(other.handle, nullptr)), file(std::exchange(other.file, -1)),
-      functions_(std::move(other.functions_)) {}
+      functions_(std::move(other.functions_)), isVersion(std::move(other.isVersion)) {}
 
 CpuCode &CpuCode::operator=(CpuCode &&other) noexcept {
   std::swap(handle, other.handle);
   std::swap(file, other.file);
   std::swap(functions_, other.functions_);
+  std::swap(isVersion, other.isVersion);
   return *this;
 }
 
@@ -126,6 +127,7 @@ StatusOr<CpuCode> CpuCode::load(const Package &package, const std::set<std::stri
     void *symbol = nullptr;
     if (flags.count(kVersionFlag))
       symbol = ::dlsym(code.handle, (kernel.symbol + "." + kVersionFlag).c_str());
+    code.isVersion.push_back(symbol != nullptr);
     if (!symbol)
       symbol = ::dlsym(code.handle, kernel.symbol.c_str());
     if (!symbol)

@@ -35,6 +35,10 @@ public:
 
   /// One function per Package::kernels.
   const std::vector<KernelFn> &functions() const { return functions_; }
+  /// How the work of a launch is cut for the version that was found.
+  const WorkItems &itemsOf(const Launch &launch) const {
+    return isVersion[launch.kernel] && launch.versionItems ? *launch.versionItems : launch.items;
+  }
 
 private:
   void *handle = nullptr;
@@ -42,6 +46,7 @@ private:
   /// knows libraries by path, and a reused descriptor number would name this one.
   int file = -1;
   std::vector<KernelFn> functions_;
+  std::vector<bool> isVersion; ///< whether a function is a second version
 };
 
 } // namespace pg::rt

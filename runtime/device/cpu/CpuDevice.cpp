@@ -154,7 +154,8 @@ ThreadPool::Job CpuDevice::prepareLaunch(size_t index, size_t number, const Batc
   const Launch &launch = package.entries[index].launches[number];
   const BoundEntry &binding = entries[index];
   // A thread that works alone gets the launch as one range: cut it, so that a long one can be given up.
-  int64_t count = launch.items.count(batch ? batch->numTokens : 0), grain = std::max<int64_t>(launch.items.grain, 1);
+  const WorkItems &items = code.itemsOf(launch);
+  int64_t count = items.count(batch ? batch->numTokens : 0), grain = std::max<int64_t>(items.grain, 1);
   call = {code.functions()[launch.kernel], binding.buffers.data() + binding.firstBuffer[number], launch.scalars.data(),
           batch, scratch, scratchStride, abort, ++launches, std::max<int64_t>(1, count / (grain * kAbortPieces)) * grain, spans};
   auto work = [](void *context, int64_t begin, int64_t end, int thread) {
@@ -178,7 +179,7 @@ ThreadPool::Job CpuDevice::prepareLaunch(size_t index, size_t number, const Batc
     span.begin = span.end > 0 ? span.begin : from;
     span.end = monotonicSeconds();
   };
-  return {count, grain, launch.items.wantsRuns ? ThreadPool::Cut::Runs : ThreadPool::Cut::Pieces, work, &call, {}};
+  return {count, grain, items.wantsRuns ? ThreadPool::Cut::Runs : ThreadPool::Cut::Pieces, work, &call, {}};
 }
 
 StatusOr<uint64_t> CpuDevice::queueSumSquares(const std::vector<FloatSpan> &pieces) {

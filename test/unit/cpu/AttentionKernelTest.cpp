@@ -1,6 +1,9 @@
 //===- AttentionKernelTest.cpp - attention against plain double loops ------===//
 #include "KernelRunner.h"
 
+#include "runtime/device/cpu/CpuCode.h"
+#include "runtime/support/BFloat16.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -14,16 +17,23 @@ struct Shape {
   bool bySegment;
 };
 
-/// Values, log-sum-exp and gradients by definition.
+double roundToBf16(double x) {
+  return pg::rt::bf16ToFloat(pg::rt::floatToBf16(static_cast<float>(x)));
+}
+
+/// Values, log-sum-exp and gradients by definition. `rounds`: probabilities and the
+/// gradients of scores are rounded to bf16 where they are multiplied.
 struct Reference {
   std::vector<double> out, lse, delta, dq, dk, dv;
 
   template <typename T>
   Reference(const Shape &s, int64_t n, const PackedBatch &batch,
             const std::vector<T> &q, const std::vector<T> &k,
-            const std::vector<T> &v, const std::vector<T> &dout, double scale)
+            const std::vector<T> &v, const std::vector<T> &dout, double scale,
+            bool rounds = false)
       : out(n * s.heads * s.e), lse(n * s.heads), delta(n * s.heads),
         dq(q.size()), dk(k.size()), dv(v.size()) {
+    auto factor = [&](double x) { return rounds ? roundToBf16(x) : x; };
     const auto &begin = s.bySegment ? batch.segmentBegin : batch.rowBegin;
     for (int64_t h = 0; h < s.heads; ++h)
       for (int64_t t = 0; t < n; ++t) {
@@ -41,15 +51,17 @@ struct Reference {
           p.push_back(scale * z);
           peak = std::max(peak, p.back());
         }
-        for (double &z : p)
-          sum += z = std::exp(z - peak);
+        for (double z : p)
+          sum += std::exp(z - peak);
+        double total = lse[t * s.heads + h] = peak + std::log(sum);
         double *o = &out[(t * s.heads + h) * s.e];
         for (int64_t u = first; u <= t; ++u) {
-          p[u - first] /= sum;
+          // Forward it is not divided by the sum yet.
+          double z = p[u - first], weight = rounds ? factor(std::exp(z)) / std::exp(total) : std::exp(z - total);
+          p[u - first] = factor(std::exp(z - total));
           for (int64_t j = 0; j < s.e; ++j)
-            o[j] += p[u - first] * v[(u * s.groups + g) * s.e + j];
+            o[j] += weight * v[(u * s.groups + g) * s.e + j];
         }
-        lse[t * s.heads + h] = peak + std::log(sum);
         double &dot = delta[t * s.heads + h];
         for (int64_t j = 0; j < s.e; ++j)
           dot += o[j] * dt[j];
@@ -59,7 +71,7 @@ struct Reference {
             dp += double(dt[j]) * v[(u * s.groups + g) * s.e + j];
             dv[(u * s.groups + g) * s.e + j] += p[u - first] * dt[j];
           }
-          double ds = scale * p[u - first] * (dp - dot);
+          double ds = scale * factor(p[u - first] * (dp - dot));
           for (int64_t j = 0; j < s.d; ++j) {
             dq[(t * s.heads + h) * s.d + j] +=
                 ds * k[(u * s.groups + g) * s.d + j];
@@ -163,6 +175,79 @@ void check(const Shape &s, const std::string &element, int64_t vectorBytes,
     EXPECT_LT(worstError(dk, want.dk), 4 * bound) << n;
     EXPECT_LT(worstError(dv, want.dv), 4 * bound) << n;
   }
+}
+
+/// What is read as bf16 and multiplied in pairs (PairDotTest.cpp).
+struct Halves {
+  std::vector<uint16_t> bits;
+  std::vector<float> values;
+
+  Halves(int64_t count, uint64_t seed) {
+    for (float x : noise<float>(count, seed)) {
+      bits.push_back(pg::rt::floatToBf16(x));
+      values.push_back(pg::rt::bf16ToFloat(bits.back()));
+    }
+  }
+};
+
+/// Nearly all numbers are what the same roundings give; those that lie in the middle
+/// between two of bf16 may go the other way.
+void expectRounded(const std::vector<float> &got, const std::vector<double> &want, const char *what) {
+  double sum = 0;
+  for (size_t i = 0; i < got.size(); ++i)
+    sum += std::pow((got[i] - want[i]) / (1 + std::abs(want[i])), 2);
+  EXPECT_LT(std::sqrt(sum / double(got.size())), 2e-4) << what;
+  EXPECT_LT(worstError(got, want), 1e-2) << what;
+}
+
+void checkPairs(const Shape &s, int64_t vectorBytes, const std::vector<int64_t> &sizes = {1, 7, 64, 65, 257},
+                const std::vector<int64_t> &rows = {}, pg::PairDot how = pg::PairDot::Function) {
+  // Operands are bf16 tensors; results stay f32.
+  auto retyped = [&](std::string text) {
+    for (const std::string &operand : {"(%q: ", ", %k: ", ", %v: ", ", %do: "})
+      if (size_t at = text.find(operand); at != std::string::npos)
+        text.replace(text.find("xf32", at) + 1, 3, "bf16");
+    size_t at = text.find(" : (", text.find("\"pg.attention")), factors = text.find("_grad") == std::string::npos ? 3 : 4;
+    for (size_t i = 0; i < factors; ++i) {
+      at = text.find("xf32", at);
+      text.replace(at + 1, 3, "bf16");
+    }
+    return text;
+  };
+  KernelRunner forward(retyped(forwardText(s, "f32")), vectorBytes, how);
+  KernelRunner grad(retyped(gradText(s, "f32")), vectorBytes, how);
+  ASSERT_TRUE(forward.isReady() && grad.isReady());
+  for (int64_t n : sizes) {
+    SCOPED_TRACE(n);
+    PackedBatch batch = rows.empty() ? oddBatch(n) : PackedBatch(n, rows, rows);
+    Halves q(n * s.heads * s.d, 1), k(n * s.groups * s.d, 2), v(n * s.groups * s.e, 3), dout(n * s.heads * s.e, 4);
+    Reference want(s, n, batch, q.values, k.values, v.values, dout.values, 0.75, true);
+    std::vector<float> out(want.out.size(), NAN), lse(want.lse.size(), NAN);
+    forward.run({q.bits.data(), k.bits.data(), v.bits.data(), out.data(), lse.data()}, batch.view);
+    EXPECT_LT(worstError(lse, want.lse), 1e-5);
+    expectRounded(out, want.out, "out");
+    std::vector<float> delta(want.delta.begin(), want.delta.end());
+    std::vector<float> dq(want.dq.size(), NAN), dk(want.dk.size(), NAN), dv(want.dv.size(), NAN);
+    grad.run({q.bits.data(), k.bits.data(), v.bits.data(), dout.bits.data(), lse.data(), delta.data(), dq.data(), dk.data(), dv.data()},
+             batch.view);
+    expectRounded(dq, want.dq, "dq");
+    expectRounded(dk, want.dk, "dk");
+    expectRounded(dv, want.dv, "dv");
+  }
+}
+
+TEST(AttentionOfPairs, GroupedHeadsInSegments) {
+  for (int64_t bytes : {16, 32, 64})
+    checkPairs({8, 4, 64, 64, 0, true}, bytes, {1, 65, 257});
+}
+TEST(AttentionOfPairs, SmallAndUnequalWidthsInRows) { checkPairs({2, 1, 8, 20, 0, false}, 64); }
+TEST(AttentionOfPairs, WindowAndWidthsThatFillNoVector) { checkPairs({3, 3, 18, 34, 50, true}, 64); }
+TEST(AttentionOfPairs, WindowOfOneSeesOnlyItself) { checkPairs({2, 2, 12, 16, 1, false}, 64); }
+TEST(AttentionOfPairs, StretchesOfSeveralParts) { checkPairs({2, 1, 16, 16, 0, false}, 64, {2100}, {1500}); }
+TEST(AttentionOfPairs, WithTheInstructionWhereThisCpuHasIt) {
+  if (!pg::rt::cpuFlags().count(pg::rt::kVersionFlag))
+    GTEST_SKIP() << "this CPU has no avx512_bf16";
+  checkPairs({8, 4, 64, 64, 0, true}, 64, {257, 530}, {}, pg::PairDot::Instruction);
 }
 
 TEST(AttentionKernel, GroupedHeadsInSegments) {

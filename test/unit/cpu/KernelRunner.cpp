@@ -30,7 +30,7 @@ struct KernelRunner::Compiled {
 };
 
 KernelRunner::KernelRunner(const std::string &text, int64_t vectorBytes,
-                           bool pairs)
+                           PairDot pairDot)
     : compiled(std::make_unique<Compiled>()) {
   MLIRContext context(MLIRContext::Threading::DISABLED);
   context.loadDialect<PgDialect>();
@@ -41,8 +41,9 @@ KernelRunner::KernelRunner(const std::string &text, int64_t vectorBytes,
                       : vectorBytes == 32 ? "x86-64-v3"
                                           : "x86-64-v2";
   auto target = cpu::namedTarget(level);
-  if (pairs)
-    target->pairDot = PairDot::Function;
+  target->pairDot = pairDot;
+  if (pairDot == PairDot::Instruction)
+    target->llvmFeatures = std::string("+") + kPairDotFeature;
   auto code = cpu::emitCpu(*source, *target, /*jobs=*/1, Cache(Cache::defaultFolder()));
   if (failed(code))
     return;

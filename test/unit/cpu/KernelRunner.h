@@ -2,6 +2,7 @@
 #ifndef PG_TEST_UNIT_CPU_KERNELRUNNER_H
 #define PG_TEST_UNIT_CPU_KERNELRUNNER_H
 
+#include "passes/cpu/Emitter.h"
 #include "runtime/package/KernelAbi.h"
 #include "runtime/package/Package.h"
 
@@ -15,12 +16,13 @@
 namespace pg::test {
 
 /// A kernel_def given as text, compiled by pg::cpu::emitCpu for the level with
-/// vectors of `vectorBytes` (64: v4, 32: v3, 16: v2) and loaded. With `pairs` products
-/// of bf16 factors call pg_pair_dot (PairDotTest.cpp), a model of vdpbf16ps.
+/// vectors of `vectorBytes` (64: v4, 32: v3, 16: v2) and loaded. `pairDot` says how
+/// products of bf16 factors are made: Function calls pg_pair_dot (PairDotTest.cpp), a
+/// model of vdpbf16ps; Instruction needs a CPU that has it.
 class KernelRunner {
 public:
   explicit KernelRunner(const std::string &kernelDef, int64_t vectorBytes = 64,
-                        bool pairs = false);
+                        pg::PairDot pairDot = pg::PairDot::None);
   ~KernelRunner();
   /// False after an error, which has been printed.
   bool isReady() const { return function != nullptr; }

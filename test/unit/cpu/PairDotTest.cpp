@@ -125,7 +125,7 @@ private:
 /// Bits of the instruction, whatever the cut into calls, and close to double.
 void check(const Product &shape, std::initializer_list<int64_t> tokens,
            int64_t vectorBytes = 64) {
-  KernelRunner kernel(shape.text(0), vectorBytes, /*pairs=*/true);
+  KernelRunner kernel(shape.text(0), vectorBytes, pg::PairDot::Function);
   ASSERT_TRUE(kernel.isReady());
   for (int64_t count : tokens) {
     Product p = shape.at(count);
@@ -160,7 +160,7 @@ TEST(PairDot, WeightGradientOfAnyNumberOfTokens) {
 
 TEST(PairDot, WeightGradientWithoutTokensAddsNothing) {
   Product shape{20, 33, -1, true, false};
-  KernelRunner kernel(shape.text(2), 64, true);
+  KernelRunner kernel(shape.text(2), 64, pg::PairDot::Function);
   ASSERT_TRUE(kernel.isReady());
   std::vector<float> c = noise<float>(20 * 33, 3), before = c;
   PackedBatch batch(0, {}, {});
@@ -183,7 +183,7 @@ TEST(PairDot, MatrixTimesItsTranspose) {
       KernelRunner kernel("pg.kernel_def @k attributes {modes = array<i64: 0>} {\n^bb0(%x: " + x +
                               "):\n  %c = pg.matmul %x, %x {transpose_" + (left ? "a" : "b") + "} : " + x + ", " + x +
                               " -> " + c + "\n  pg.yield %c : " + c + "\n}\n",
-                          64, true);
+                          64, pg::PairDot::Function);
       ASSERT_TRUE(kernel.isReady());
       Numbers a(p.m * p.k, 5);
       std::vector<float> got(p.m * p.n, NAN);
@@ -203,7 +203,7 @@ TEST(PairDot, ComputedOperandsCodesAndEpilogues) {
                             h + "\n  %c = pg.matmul %h, %w {transpose_b} : " + h + ", " + w + " -> " + c +
                             "\n  %d = pg.add %c, %r : " + c + "\n  %y = pg.cast %d : " + c + " -> " + y +
                             "\n  pg.yield %y : " + y + "\n}\n",
-                        64, true);
+                        64, pg::PairDot::Function);
     ASSERT_TRUE(kernel.isReady());
     int64_t tokens = 70;
     auto xs = noise<float>(tokens * depth, 1), rs = noise<float>(tokens * 24, 2);
@@ -250,8 +250,9 @@ TEST(PairDot, HeadAgreesWithTheOneThatMultipliesInF32) {
     PackedBatch batch(tokens, {}, {});
     std::vector<std::vector<float>> results[2];
     for (bool pairs : {false, true}) {
-      KernelRunner run(forward, 64, pairs), gradX(gradient("linear_cross_entropy_grad_x", dx), 64, pairs),
-          gradW(gradient("linear_cross_entropy_grad_w", dw), 64, pairs);
+      pg::PairDot how = pairs ? pg::PairDot::Function : pg::PairDot::None;
+      KernelRunner run(forward, 64, how), gradX(gradient("linear_cross_entropy_grad_x", dx), 64, how),
+          gradW(gradient("linear_cross_entropy_grad_w", dw), 64, how);
       ASSERT_TRUE(run.isReady() && gradX.isReady() && gradW.isReady());
       std::vector<float> nll(tokens), lse(tokens), gx(tokens * width), gw(words * width);
       int64_t before = modelCalls;
@@ -316,6 +317,19 @@ TEST(PairDot, TheRuntimeTakesTheVersionThatTheCpuHas) {
     EXPECT_LT(worstError(c, p.exact(a, b)), 1e-5);
     EXPECT_EQ(c == p.rounded(a, b), isBetter);
   }
+}
+
+TEST(PairDot, EachVersionCutsADeepProductItsOwnWay) {
+  // 2,048 numbers are summed in blocks, 1,024 pairs in one.
+  auto both = *pg::cpu::namedTarget("x86-64-v4-bf16");
+  auto code = compile(Product{-1, 512, 2048, false, true}.text(0), both);
+  ASSERT_EQ(code.kernels.count("k"), 1u);
+  const pg::cpu::EmittedKernel &kernel = code.kernels["k"];
+  ASSERT_TRUE(kernel.versionItems);
+  EXPECT_GT(kernel.versionItems->multiplier, kernel.items.multiplier);
+  EXPECT_TRUE(kernel.items.wantsRuns);
+  EXPECT_FALSE(kernel.versionItems->wantsRuns);
+  EXPECT_FALSE(compile(Product{-1, 40, 64, false, true}.text(0), both).kernels["k"].versionItems);
 }
 
 TEST(PairDot, OnlyProductsOfBf16FactorsHaveASecondVersion) {

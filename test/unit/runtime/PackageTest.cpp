@@ -160,7 +160,18 @@ TEST(Package, SizesMayNotOverflow) {
 
   package = smallPackage();
   package.entries[0].launches[0].items.grain = 0;
-  expectCorrupt(package, "'grain' is 0");
+  expectCorrupt(package, "work items are [1,1,0,false], expected [tokens per item, multiplier, grain of 1 or more, wants runs]");
+
+  package = smallPackage();
+  package.entries[0].launches[0].versionItems = {0, std::numeric_limits<int64_t>::max(), 1, true};
+  expectCorrupt(package, "more than 2^40 work items");
+
+  package = smallPackage();
+  package.entries[0].launches[0].versionItems = {16, 3, 2, true};
+  auto readItems = parsePackage(serialise(package));
+  ASSERT_TRUE(readItems.isOk());
+  EXPECT_EQ(readItems->entries[0].launches[0].versionItems, package.entries[0].launches[0].versionItems);
+  EXPECT_EQ(readItems->entries[1].launches[0].versionItems, std::nullopt);
 
   package = smallPackage();
   package.entries[0].maxTokens = int64_t(1) << 40;

@@ -27,7 +27,7 @@ TEST(Profile, FlopsOfAKernelFollowTokensAndKeys) {
 }
 
 TEST(Profile, ABoundIsWhatAKernelMeetsFirst) {
-  Peaks peaks{100, 10, "made up"};
+  Peaks peaks{100, 0, 10, "made up"};
   Profile::Row row;
   row.seconds = 2;
   row.flops = 100;  // one second at the peak
@@ -38,6 +38,10 @@ TEST(Profile, ABoundIsWhatAKernelMeetsFirst) {
   EXPECT_DOUBLE_EQ(compute.share, 0.5);
   // Two threads have four seconds in two; they worked for 2.5 of them.
   EXPECT_DOUBLE_EQ(compute.shareAtWork, 0.8);
+  // Half of them in pairs at four times the rate.
+  row.pairFlops = 50;
+  EXPECT_DOUBLE_EQ(limitOf(row, {100, 400, 10, "made up"}, 2).share, 0.625 / 2);
+  EXPECT_DOUBLE_EQ(limitOf(row, peaks, 2).share, 0.5);
   row.bytes = 15;
   EXPECT_STREQ(limitOf(row, peaks, 2).name, "memory");
   EXPECT_DOUBLE_EQ(limitOf(row, peaks, 2).share, 0.75);
@@ -96,7 +100,9 @@ TEST(Peaks, AreMeasuredForEveryType) {
     EXPECT_GT(meter.peaks().flopsPerSecond, 0);
     EXPECT_FALSE(meter.peaks().arithmetic.empty());
   }
-  PeakMeter meter(pool, PeakKind::F32);
+  PeakMeter meter(pool, PeakKind::F32, true);
+  meter.measureArithmetic();
+  EXPECT_GT(meter.peaks().pairFlopsPerSecond, 0);
   meter.measureCopy();
   EXPECT_GT(meter.peaks().bytesPerSecond, 0);
 }
