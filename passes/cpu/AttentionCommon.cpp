@@ -34,14 +34,6 @@ Val queriesEnd(Emitter &e, const AttentionGeometry &g, Val token) {
   return end;
 }
 
-void StoredTensor::put(Emitter &e, Val value, Val index) const {
-  if (accumulates) {
-    Val old = e.load(withShapeOf(value.type(), element), pointer, index);
-    value = convertElements(e, old, e.floatType()) + value;
-  }
-  e.store(convertElements(e, value, element), pointer, index);
-}
-
 ProductTile::Source headMatrix(ProductTile &tile, Emitter &e,
                                const StoredTensor &from, int64_t heads,
                                int64_t width, Val head) {

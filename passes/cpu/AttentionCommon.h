@@ -5,6 +5,7 @@
 #include "dialect/Pg.h"
 #include "passes/cpu/AttentionStrips.h"
 #include "passes/cpu/ProductTile.h"
+#include "passes/cpu/StructuredKernels.h"
 
 namespace pg {
 
@@ -34,20 +35,6 @@ struct AttentionGeometry {
 Val firstKey(Emitter &e, const AttentionGeometry &g, Val token);
 /// One past the last query that sees key `token`; grows with the token.
 Val queriesEnd(Emitter &e, const AttentionGeometry &g, Val token);
-/// A tensor in memory: an argument, or a yield (to be added to where the launch
-/// accumulates). Elements are widened and rounded on the way.
-struct StoredTensor {
-  Val pointer; ///< null when nothing takes the result
-  mlir::Type element;
-  bool accumulates = false;
-
-  explicit operator bool() const { return static_cast<bool>(pointer); }
-  /// A tensor of bf16 numbers, whose rows have an even number of them, as one of pairs.
-  StoredTensor asPairs(Emitter &e) const { return {pointer, e.floatType()}; }
-  /// Writes a scalar or vector of the emitter's float type.
-  void put(Emitter &e, Val value, Val index) const;
-};
-
 /// One head of a [N, heads, width] tensor as a matrix of N rows.
 ProductTile::Source headMatrix(ProductTile &tile, Emitter &e,
                                const StoredTensor &from, int64_t heads,

@@ -44,10 +44,25 @@ Val bitcast(Emitter &e, Val v, Type element) {
                                          withShapeOf(v.type(), element), v));
 }
 
+/// A whole vector of f32 as bf16, by the instruction for it: subnormal numbers become zero.
+Val narrowVector(Emitter &e, Val x) {
+  OpBuilder &b = e.builder();
+  return e.wrap(LLVM::CallIntrinsicOp::create(
+                    b, e.loc(), Type(VectorType::get({e.width()}, b.getBF16Type())),
+                    b.getStringAttr("llvm.x86.avx512bf16.cvtneps2bf16.512"), ValueRange{x})
+                    .getResult(0));
+}
+
+bool hasNarrowVector(Emitter &e, Val x) {
+  return e.hasBf16Instructions() && x.type() == e.vectorType() && elementOf(x).isF32();
+}
+
 /// f32 or f64 rounded to bf16 values, same type. Both formats share the
 /// exponent of f32, so dropping significand bits is all (bf16 subnormals of an
 /// f64 keep more bits than they should; no model value is that small).
 Val roundToBf16(Emitter &e, Val x) {
+  if (hasNarrowVector(e, x))
+    return convertElements(e, narrowVector(e, x), elementOf(x));
   bool wide = elementOf(x).isF64();
   Type integer = e.builder().getIntegerType(wide ? 64 : 32);
   Val bits = bitcast(e, x, integer);
@@ -152,6 +167,8 @@ Val convertElements(Emitter &e, Val value, Type element) {
   if (element.isBF16()) {
     // Rounded in the source type: no double rounding from f64.
     Val x = f ? value : convertElements(e, value, b.getF32Type());
+    if (hasNarrowVector(e, x))
+      return narrowVector(e, x);
     Val narrow = convertElements(e, roundToBf16(e, x), b.getF32Type());
     Val bits = bitcast(e, narrow, b.getI32Type());
     Val high = e.wrap(

@@ -1,6 +1,8 @@
 //===- StructuredKernels.cpp - choice of the emitter -----------------------===//
 #include "passes/cpu/StructuredKernels.h"
 
+#include "passes/cpu/ElementEvaluator.h"
+
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -11,8 +13,16 @@ namespace pg {
 static bool isMatrixTranspose(TransposeOp op) {
   auto type = cast<RankedTensorType>(op.getX().getType());
   return type.hasStaticShape() && type.getRank() == 2 &&
-         isa<Float32Type, Float64Type>(type.getElementType()) &&
+         isa<Float32Type, Float64Type, BFloat16Type>(type.getElementType()) &&
          op.getPermutation()[0] == 1;
+}
+
+void StoredTensor::put(Emitter &e, Val value, Val index) const {
+  if (accumulates) {
+    Val old = e.load(withShapeOf(value.type(), element), pointer, index);
+    value = convertElements(e, old, e.floatType()) + value;
+  }
+  e.store(convertElements(e, value, element), pointer, index);
 }
 
 Operation *findStructuredOp(KernelDefOp def) {
@@ -53,6 +63,8 @@ FailureOr<KernelShape> emitStructuredKernel(KernelDefOp def, ModuleOp module,
   // Products of bf16 factors are computed like those of f32 ones, unless the target
   // multiplies pairs.
   Type element = getElementTypeOrSelf(op->getResult(0).getType());
+  if (isa<TransposeOp>(op) && element.isBF16())
+    element = Float32Type::get(op->getContext());
   if (!isa<Float32Type, Float64Type>(element))
     return op->emitOpError("expected f32 or f64 results on this target, got ")
            << element;

@@ -24,6 +24,20 @@ struct StructuredKernel {
   Emitter &e;
 };
 
+/// A tensor in memory: an argument, or a yield (to be added to where the launch
+/// accumulates). Elements are widened and rounded on the way.
+struct StoredTensor {
+  Val pointer; ///< null when nothing takes the result
+  mlir::Type element;
+  bool accumulates = false;
+
+  explicit operator bool() const { return static_cast<bool>(pointer); }
+  /// A tensor of bf16 numbers, whose rows have an even number of them, as one of pairs.
+  StoredTensor asPairs(Emitter &e) const { return {pointer, e.floatType()}; }
+  /// Writes a scalar or vector of the emitter's float type.
+  void put(Emitter &e, Val value, Val index) const;
+};
+
 /// The op of `def` that has an emitter here; null for a row kernel.
 mlir::Operation *findStructuredOp(KernelDefOp def);
 

@@ -1,9 +1,11 @@
 //===- TransposeKernel.cpp - a static matrix transposed --------------------===//
 //
+// bf16 numbers are widened on the way.
 // An item is a 64 x 64 tile, moved as width x width blocks transposed in
 // registers; edges that are no whole block go element by element.
 //
 //===----------------------------------------------------------------------===//
+#include "passes/cpu/ElementEvaluator.h"
 #include "passes/cpu/ProductTile.h"
 #include "passes/cpu/StructuredKernels.h"
 
@@ -19,13 +21,12 @@ FailureOr<KernelShape> emitTranspose(StructuredKernel kernel) {
   int64_t rows = type.getDimSize(0), columns = type.getDimSize(1);
   int64_t width = e.width();
   int64_t columnTiles = (columns + kTile - 1) / kTile;
-  bool accumulate = kernel.def.getModes()[0] == 2;
   ProductTile tile(e);
-  Val from = e.buffer(0), to = e.buffer(1);
-  auto put = [&](Val value, Val at) {
-    if (accumulate)
-      value = e.load(value.type(), to, at) + value;
-    e.store(value, to, at);
+  StoredTensor from{e.buffer(0), type.getElementType()};
+  StoredTensor to{e.buffer(1), type.getElementType(), kernel.def.getModes()[0] == 2};
+  auto get = [&](Val at, int64_t lanes) {
+    Type stored = lanes > 1 ? Type(VectorType::get({lanes}, from.element)) : from.element;
+    return convertElements(e, e.load(stored, from.pointer, at), e.floatType());
   };
 
   e.loop(e.begin(), e.end(), 1, [&](Val item) {
@@ -37,15 +38,15 @@ FailureOr<KernelShape> emitTranspose(StructuredKernel kernel) {
         auto block = [&] {
           SmallVector<Val, 16> v;
           for (int64_t j = 0; j < width; ++j)
-            v.push_back(e.loadV(from, (r + j) * columns + c));
+            v.push_back(get((r + j) * columns + c, width));
           v = tile.transposeBlock(v);
           for (int64_t j = 0; j < width; ++j)
-            put(v[j], (c + j) * rows + r);
+            to.put(e, v[j], (c + j) * rows + r);
         };
         auto edge = [&] {
           e.loop(r, e.min(r + width, rowEnd), 1, [&](Val i) {
             e.loop(c, e.min(c + width, columnEnd), 1, [&](Val j) {
-              put(e.loadF(from, i * columns + j), j * rows + i);
+              to.put(e, get(i * columns + j, 1), j * rows + i);
             });
           });
         };

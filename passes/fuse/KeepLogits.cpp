@@ -112,6 +112,8 @@ void rewrite(Head &head) {
 
   Value capped = MatmulOp::create(builder, loc, type, loss.getX(), loss.getW(),
                                   /*transpose_a=*/false, /*transpose_b=*/true);
+  // Rounded to bf16 they would be no base for a loss.
+  capped.getDefiningOp()->setAttr(kWideAttr, builder.getUnitAttr());
   Value tanh;
   if (softcap > 0) {
     tanh = TanhOp::create(builder, loc, type, g.scale(capped, 1.0 / softcap));
@@ -158,7 +160,7 @@ void rewrite(Head &head) {
 /// Why the heads of an entry should be left as they are; empty when their logits
 /// are worth their memory.
 std::string reasonAgainst(func::FuncOp entry, MutableArrayRef<Head> heads,
-                          int64_t maxTokens, const LogitsChoice &choice) {
+                          int64_t maxTokens, double storedShare, const LogitsChoice &choice) {
   double logitBytes = 0;
   for (Head &head : heads) {
     double saved = double(head.gradients.size()) * 2 * head.depth() *
@@ -170,7 +172,7 @@ std::string reasonAgainst(func::FuncOp entry, MutableArrayRef<Head> heads,
   }
   if (logitBytes * double(maxTokens) <= double(choice.smallBytes))
     return "";
-  double held = keptBytesPerToken(entry);
+  double held = keptBytesPerToken(entry) * storedShare;
   if (logitBytes > choice.share * held)
     return "they take " + std::to_string(int64_t(logitBytes)) +
            " bytes for a token, more than " +
@@ -180,10 +182,10 @@ std::string reasonAgainst(func::FuncOp entry, MutableArrayRef<Head> heads,
   return "";
 }
 
-/// Logits narrower than f32 are no base for a loss.
-bool storesNarrow(ModuleOp module) {
+/// Bytes of an activation in memory over those of the same in maths.
+double storedShareOf(ModuleOp module) {
   const rt::PrecisionPolicy *policy = precisionPolicyOf(module);
-  return policy && policy->activation != policy->maths;
+  return policy ? double(rt::dtypeBytes(policy->activation)) / double(rt::dtypeBytes(policy->maths)) : 1.0;
 }
 
 } // namespace
@@ -197,10 +199,8 @@ SmallVector<func::FuncOp> keepLogits(ModuleOp module, const LogitsChoice &choice
     std::string against;
     if (choice.rule == LogitsRule::Rebuild)
       against = choice.reason;
-    else if (storesNarrow(module))
-      against = "the precision policy would round them";
     else if (choice.rule == LogitsRule::Automatic)
-      against = reasonAgainst(entry, heads, maxTokensOf(module), choice);
+      against = reasonAgainst(entry, heads, maxTokensOf(module), storedShareOf(module), choice);
     if (against.empty())
       for (Head &head : heads)
         rewrite(head);

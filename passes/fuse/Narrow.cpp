@@ -6,8 +6,9 @@
 //
 //   1. Every value in memory gets a kind from what it is made of: the result of
 //      a sum over the last feature axis, a result of a structured op that has
-//      fewer axes than its operands, maps of those, and tables made of
-//      positions alone are statistics; other token tensors are activations.
+//      fewer axes than its operands, maps of those, tables made of positions
+//      alone, and what is marked pg.wide are statistics; other token tensors are
+//      activations.
 //      Static tensors, partial sums and named outputs keep their type.
 //   2. Every reader says whether it reads a value as a factor of a product, or
 //      where products are summed (log-sum-exps, delta), or otherwise. From kind and readers follow the versions of a value that
@@ -168,6 +169,8 @@ private:
 
   /// Of a result, given the highest kind among the operands.
   Kind kindOf(Operation *op, Value result, Kind most) {
+    if (op->hasAttr(kWideAttr))
+      return std::min(most, Kind::Statistic);
     auto type = cast<RankedTensorType>(result.getType());
     FusionRole role = roleOf(op);
     if (role == FusionRole::Structured) {

@@ -22,6 +22,9 @@ namespace pg {
 inline constexpr llvm::StringLiteral kBackwardAttr = "pg.backward";
 /// Attribute of forward ops rebuilt in the backward part.
 inline constexpr llvm::StringLiteral kRecomputeAttr = "pg.recompute";
+/// Attribute of ops whose result is stored as wide as it is computed whatever the
+/// precision policy (pg-narrow).
+inline constexpr llvm::StringLiteral kWideAttr = "pg.wide";
 /// Attribute of launches: element offset of every target in its symbol; absent
 /// when all are 0.
 inline constexpr llvm::StringLiteral kTargetOffsetsAttr = "pg.target_offsets";

@@ -23,7 +23,7 @@ module attributes {pg.max_tokens = 100 : i64, pg.precision = "f32"} {
   // 2 * 2 * 128 * 256 / (5 * 1024) = 26 flops.
   // CHECK-LABEL: func.func @accumulate() attributes {pg.logits = "kept"}
   // CHECK-NOT: pg.linear_cross_entropy
-  // CHECK: %[[Z:.*]] = pg.matmul %[[X:.*]], %[[W:.*]] {pg.backward, transpose_b} : {{.*}} -> tensor<?x256xf32>
+  // CHECK: %[[Z:.*]] = pg.matmul %[[X:.*]], %[[W:.*]] {pg.backward, pg.wide, transpose_b} : {{.*}} -> tensor<?x256xf32>
   // CHECK: %[[T:.*]] = pg.tanh
   // The softcap stands for the maximum.
   // CHECK-NOT: pg.reduce_max
@@ -159,8 +159,9 @@ module attributes {pg.max_tokens = 100 : i64, pg.precision = "f32"} {
 }
 
 //--- rounded.mlir
-// ROUNDED-LABEL: func.func @accumulate() attributes {pg.logits = "rebuilt: the precision policy would round them"}
-// ROUNDED: pg.linear_cross_entropy_grad_x
+// Where the policy rounds what lies between kernels, they are kept as wide as they are.
+// ROUNDED-LABEL: func.func @accumulate() attributes {pg.logits = "kept"}
+// ROUNDED: pg.matmul {{.*}}{pg.backward, pg.wide, transpose_b}
 module attributes {pg.precision = "bf16"} {
   func.func @accumulate() {
     %x = pg.input "x" : tensor<?x128xf32>

@@ -140,3 +140,34 @@ module {
     return
   }
 }
+
+// -----
+
+// A stored value is transposed as it is stored.
+module {
+  pg.parameter @w : tensor<8x16xf32> {init = {kind = "zeros"}, group = "matrix"}
+  pg.parameter @v : tensor<16x8xf32> {init = {kind = "zeros"}, group = "matrix"}
+  // CHECK-LABEL: func.func @transposed
+  func.func @transposed() {
+    %w = pg.param @w : tensor<8x16xf32>
+    %r = pg.kernel(%w) : (tensor<8x16xf32>) -> tensor<8x16xf32> {
+    ^bb0(%a: tensor<8x16xf32>):
+      %0 = pg.round %a to bf16 : tensor<8x16xf32>
+      pg.yield %0 : tensor<8x16xf32>
+    }
+    // CHECK: ^bb0(%[[A:.*]]: tensor<8x16xbf16>):
+    // CHECK-NEXT: %[[T:.*]] = pg.transpose %[[A]] {{.*}} : tensor<8x16xbf16> -> tensor<16x8xbf16>
+    // CHECK-NEXT: pg.yield %[[T]]
+    %t = pg.kernel(%r) : (tensor<8x16xf32>) -> tensor<16x8xf32> {
+    ^bb0(%a: tensor<8x16xf32>):
+      %0 = pg.transpose %a {permutation = array<i64: 1, 0>} : tensor<8x16xf32> -> tensor<16x8xf32>
+      pg.yield %0 : tensor<16x8xf32>
+    }
+    pg.kernel(%t) {targets = [#pg.target<@v, store>]} : (tensor<16x8xf32>) -> () {
+    ^bb0(%a: tensor<16x8xf32>):
+      %0 = pg.neg %a : tensor<16x8xf32>
+      pg.yield %0 : tensor<16x8xf32>
+    }
+    return
+  }
+}

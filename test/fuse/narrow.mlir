@@ -215,3 +215,29 @@ module {
     return
   }
 }
+
+// -----
+
+// What is marked so stays wide between kernels.
+module {
+  pg.parameter @w : tensor<8x16xf32> {init = {kind = "zeros"}, group = "matrix"}
+  // CHECK-LABEL: func.func @wide
+  func.func @wide() {
+    %x = pg.input "x" : tensor<?x16xf32>
+    %w = pg.param @w : tensor<8x16xf32>
+    // CHECK: pg.kernel({{.*}}) : (tensor<?x16xbf16>, tensor<8x16xbf16>) -> tensor<?x8xf32>
+    %z = pg.kernel(%x, %w) : (tensor<?x16xf32>, tensor<8x16xf32>) -> tensor<?x8xf32> {
+    ^bb0(%a: tensor<?x16xf32>, %b: tensor<8x16xf32>):
+      %0 = pg.matmul %a, %b {pg.wide, transpose_b} : tensor<?x16xf32>, tensor<8x16xf32> -> tensor<?x8xf32>
+      pg.yield %0 : tensor<?x8xf32>
+    }
+    // CHECK: pg.kernel({{.*}}) : (tensor<?x8xf32>) -> tensor<?xf32>
+    %n = pg.kernel(%z) : (tensor<?x8xf32>) -> tensor<?xf32> {
+    ^bb0(%a: tensor<?x8xf32>):
+      %0 = pg.reduce_sum %a {axes = array<i64: 1>} : tensor<?x8xf32> -> tensor<?xf32>
+      pg.yield %0 : tensor<?xf32>
+    }
+    pg.output "n", %n : tensor<?xf32>
+    return
+  }
+}

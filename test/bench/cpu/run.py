@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """pgrun and PyTorch on the same CPU, alternating in one go: forward and backward, whole steps, evaluation, memory, cold start.
 
-    run.py BUILD OUT --python PYTHON-WITH-TORCH [--quick] [--threads N] [--workloads a,b] [--ways eager,compile]
+    run.py BUILD OUT --python PYTHON-WITH-TORCH [--quick] [--threads N] [--workloads a,b] [--ways eager,compile,onednn]
            [--precisions f32,bf16] [--rounds N] [--all] [--check-only]
 
 Same architecture, same weights (pgrun init, zeros replaced), same tokens, same number of threads; every side is a process of its
@@ -103,7 +103,7 @@ class Benchmark:
         batch, step_batch = self.path(f"{name}-{row}.safetensors"), self.path(f"{name}-{row}-step.safetensors")
         batch_file(batch, CALL_TOKENS, row, manifest["vocabulary"])
         batch_file(step_batch, step_tokens, row, manifest["vocabulary"])
-        about = dict(told, threads=options.threads, weights=weights, batch=batch,
+        about = dict(told, threads=options.threads, weights=weights, batch=batch, bf16_instructions=self.results["machine"]["bf16"],
                      groups={item["name"]: item["group"] for item in manifest["parameters"]},
                      recipe={path: item["value"] if isinstance(item, dict) else item
                              for path, item in manifest["recipe"].items()})
@@ -111,7 +111,9 @@ class Benchmark:
             side.prepare(weights, batch, step_batch)
         for precision in precisions:
             for way in options.ways:
-                cache = self.path(f"inductor-{model.replace('/', '-')}-{phase or 'main'}-{precision}")
+                if way == "onednn" and precision != "f32":
+                    continue  # what the library does anyway
+                cache = self.path(f"inductor-{model.replace('/', '-')}-{phase or 'main'}-{precision}-{way}")
                 say(f"{name}, rows of {row}: starting PyTorch, {way}, {precision}")
                 sides.append(Theirs(options.python, os.path.join(HERE, "worker.py"), about, precision, way, cache,
                                     self.path(f"{name}-{row}-{way}-{precision}.log")))
@@ -196,7 +198,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="rows of 1,024 and f32 only, without the looped model; minutes")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--workloads", default="", help="names, comma separated; with :ROW one row length")
-    parser.add_argument("--ways", default="eager,compile")
+    parser.add_argument("--ways", default="eager,compile,onednn")
     parser.add_argument("--precisions", default="", help="f32,bf16 (default: bf16 not everywhere on a CPU without bf16 instructions)")
     parser.add_argument("--all", action="store_true", help="bf16 everywhere whatever the CPU")
     parser.add_argument("--rounds", type=int, default=3, help="runs of every side")

@@ -47,12 +47,13 @@ class Worker:
         tokens = as_tensor(read_safetensors(about["batch"])["tokens"]).long()
         row = tokens.shape[1] - 1
         self.inputs, self.targets = tokens[:, :-1].reshape(-1), tokens[:, 1:].reshape(-1)
-        is_bf16, compiled = about["precision"] == "bf16", about["way"] == "compile"
+        is_bf16, compiled = about["precision"] == "bf16", about["way"] != "eager"
         self.dtype = torch.bfloat16 if is_bf16 else torch.float32
         self.autocast = (lambda: torch.autocast("cpu", dtype=torch.bfloat16)) if is_bf16 else contextlib.nullcontext
         head = models.chunked_head(about["head_chunk"]) if about["head_chunk"] else models.plain_head
         more = {"heads": about["heads"], "dtype": self.dtype, "row_length": row, "head": head,
-                "attention": models.row_attention(row, about["repeat_kv"])}
+                "attention": models.row_attention(row, about["repeat_kv"]),
+                "product": models.onednn_linear if about["way"] == "onednn" else torch.nn.functional.linear}
         if about["model"] == "baseline":
             model = models.Baseline(self.parameters, **more)
         else:

@@ -29,8 +29,37 @@ def tables(positions, features, round_to_bf16, dtype, device, base=10000.0):
     return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
-def plain_head(x, w, targets, softcap, reduction):
-    logits = softcap * torch.tanh(F.linear(x, w) / softcap)
+@torch.library.custom_op("bench::onednn_product", mutates_args=())
+def onednn_product(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """x w^T by the library's oneDNN operator, which takes any strides."""
+    return torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
+
+
+@onednn_product.register_fake
+def _(x, w):
+    return x.new_empty(x.shape[0], w.shape[0])
+
+
+class _OneDnnLinear(torch.autograd.Function):
+    """PyTorch gives f32 products to MKL, which on processors of other makers leaves half of their vectors unused."""
+
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return onednn_product(x, w)
+
+    @staticmethod
+    def backward(ctx, grad):
+        x, w = ctx.saved_tensors
+        return onednn_product(grad, w.t()), onednn_product(grad.t(), x.t())
+
+
+def onednn_linear(x, w):
+    return _OneDnnLinear.apply(x, w)
+
+
+def plain_head(x, w, targets, softcap, reduction, product=F.linear):
+    logits = softcap * torch.tanh(product(x, w) / softcap)
     return F.cross_entropy(logits.float(), targets, reduction=reduction)
 
 
@@ -62,29 +91,29 @@ class _ChunkedMean(torch.autograd.Function):
 def chunked_head(chunk):
     """Like plain_head, `chunk` tokens at a time."""
 
-    def run(x, w, targets, softcap, reduction):
+    def run(x, w, targets, softcap, reduction, product=F.linear):
         if reduction == "mean":
             return _ChunkedMean.apply(x, w, targets, softcap, chunk)
         parts = zip(x.split(chunk), targets.split(chunk))
-        return torch.cat([plain_head(part, w, want, softcap, reduction) for part, want in parts])
+        return torch.cat([plain_head(part, w, want, softcap, reduction, product) for part, want in parts])
 
     return run
 
 
 class Model:
     """Holds parameters by name; `dtype` is that of activations and of weights at use. Tokens are packed; `row_length` says
-    where shifts stop (None: one row)."""
+    where shifts stop (None: one row). `product` multiplies tokens by weights."""
 
-    def __init__(self, parameters, heads, dtype, attention, row_length=None, head=plain_head, softcap=30.0):
+    def __init__(self, parameters, heads, dtype, attention, row_length=None, head=plain_head, softcap=30.0, product=F.linear):
         self.p, self.heads, self.dtype, self.attention = parameters, heads, dtype, attention
-        self.row_length, self.head, self.softcap = row_length, head, softcap
+        self.row_length, self.head, self.softcap, self.product = row_length, head, softcap, product
         self.layers = len({name.split(".")[1] for name in parameters if name.startswith("blocks.")})
 
     def w(self, name):
         return self.p[name].to(self.dtype)
 
     def linear(self, x, name):
-        return F.linear(x, self.w(name))
+        return self.product(x, self.w(name))
 
     def heads_of(self, n, layer, cos, sin):
         """q, k, v of [N, D] as [N, heads, d]."""
@@ -96,7 +125,7 @@ class Model:
 
     def loss(self, x, targets, reduction):
         table = "lm_head.weight" if "lm_head.weight" in self.p else "tok_emb.weight"
-        return self.head(rms_norm(x), self.w(table), targets, self.softcap, reduction)
+        return self.head(rms_norm(x), self.w(table), targets, self.softcap, reduction, product=self.product)
 
     def embedding(self, tokens):
         return rms_norm(F.embedding(tokens, self.p["tok_emb.weight"]).to(self.dtype))

@@ -633,4 +633,35 @@ pg.kernel_def @k attributes {modes = array<i64: 0>} {
   }
 }
 
+TEST(TransposeKernel, MovesEveryElementOfAnyType) {
+  for (auto [rows, columns] : {std::pair<int64_t, int64_t>(64, 48), {70, 41}, {3, 130}})
+    for (int64_t bytes : {16, 32, 64}) {
+      auto text = [&](const std::string &element) {
+        std::string from = "tensor<" + std::to_string(rows) + "x" + std::to_string(columns) + "x" + element + ">";
+        std::string to = "tensor<" + std::to_string(columns) + "x" + std::to_string(rows) + "x" + element + ">";
+        return "pg.kernel_def @k attributes {modes = array<i64: 0>} {\n^bb0(%x: " + from +
+               "):\n  %y = pg.transpose %x {permutation = array<i64: 1, 0>} : " + from + " -> " + to +
+               "\n  pg.yield %y : " + to + "\n}\n";
+      };
+      auto check = [&](const std::string &element, auto value) {
+        using T = decltype(value(0));
+        KernelRunner kernel(text(element), bytes);
+        ASSERT_TRUE(kernel.isReady());
+        EXPECT_EQ(kernel.category(), "transpose");
+        std::vector<T> x, want(rows * columns), got(rows * columns);
+        for (int64_t i = 0; i < rows * columns; ++i) {
+          x.push_back(value(i));
+          want[i % columns * rows + i / columns] = x.back();
+        }
+        PackedBatch batch(0, {}, {});
+        kernel.run({x.data(), got.data()}, batch.view);
+        EXPECT_EQ(got, want) << element << " " << rows << " x " << columns << ", " << bytes;
+      };
+      check("f32", [](int64_t i) { return float(i); });
+      check("f64", [](int64_t i) { return double(i); });
+      // Numbers of all sizes and signs, none of them a NaN.
+      check("bf16", [](int64_t i) { return uint16_t(i * 7919 % 0x7F00 + (i % 2) * 0x8000); });
+    }
+}
+
 } // namespace
