@@ -203,6 +203,11 @@ ProductTile::Source MatmulKernel::operand(Side side) {
   ProductTile::Source plain = numbers(factor(side));
   if (!pairs)
     return plain;
+  auto argument = dyn_cast<BlockArgument>(throughReshapes(factor(side)));
+  if (argument && getElementTypeOrSelf(argument.getType()).isBF16() && !isAlongDepth(side)) {
+    auto type = cast<RankedTensorType>(factor(side).getType());
+    plain = tile.storedHalves(e.buffer(bufferOf(argument)), e.i(type.getDimSize(1)));
+  }
   if (!isAlongDepth(side))
     return tile.pairsOfRows(plain, tokenDepth ? e.numTokens() : e.i(numberDepth),
                             !tokenDepth && numberDepth % 2 == 0);

@@ -94,11 +94,22 @@ ProductTile::Source ProductTile::pairsOfRows(Source numbers, Val extent,
   return [=, &e = e](Val row, Val column, int64_t lanes) {
     Val first = numbers(row * 2.0, column, lanes);
     Val next = row * 2.0 + 1.0;
-    if (isEven)
-      return e.pairs(first, numbers(next, column, lanes));
-    Val second = numbers(e.min(next, extent - 1.0), column, lanes);
-    Val zero = e.constant(second.type(), 0);
-    return e.pairs(first, e.select(next < extent, second, zero));
+    Val second = numbers(isEven ? next : e.min(next, extent - 1.0), column, lanes);
+    if (!isEven)
+      second = e.select(next < extent, second, e.constant(second.type(), 0));
+    if (!getElementTypeOrSelf(first.type()).isBF16())
+      return e.pairs(first, second);
+    if (lanes < e.width()) // of any width there are pairs of f32 vectors
+      return e.pairs(convertElements(e, first, e.floatType()), convertElements(e, second, e.floatType()));
+    SmallVector<int64_t> both(2 * lanes);
+    std::iota(both.begin(), both.end(), 0);
+    return e.pairsOfHalves(e.shuffle(first, second, both));
+  };
+}
+
+ProductTile::Source ProductTile::storedHalves(Val ptr, Val rowStride) {
+  return [=, &e = e](Val row, Val column, int64_t lanes) {
+    return e.load(VectorType::get({lanes}, e.builder().getBF16Type()), ptr, row * rowStride + column);
   };
 }
 

@@ -98,7 +98,10 @@ public:
   /// Pairs along the rows of a matrix of bf16 numbers with `extent` columns.
   Source pairsInRows(Source numbers, int64_t extent);
   /// Pairs of two rows of a matrix of `extent` rows; `isEven`: surely an even number.
+  /// `numbers` may give bf16 vectors as they are stored.
   Source pairsOfRows(Source numbers, Val extent, bool isEven);
+  /// A plain matrix of bf16 numbers in memory, for pairsOfRows.
+  Source storedHalves(Val ptr, Val rowStride);
 
   // Packing. The extent of `source` along its rows of memory is static, so its
   // last, partial vector has a static number of lanes, `tail` (0: none); a

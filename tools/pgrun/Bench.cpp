@@ -84,11 +84,7 @@ StatusOr<std::vector<TokenRow>> readRows(const std::string &path, const Package 
 /// The arithmetic that bounds this package's products: that of its precision, and whether beside it that of bf16 pairs, where
 /// a program of wider numbers multiplies some that it has rounded itself.
 std::pair<PeakKind, bool> arithmeticOf(const Package &package) {
-  bool isPairs = false;
-  for (const CodeTarget &target : package.targets)
-    isPairs |= target.target == "cpu" && usesBf16Dot(target, cpuFlags());
-  isPairs &= std::any_of(package.kernels.begin(), package.kernels.end(),
-                         [](const Kernel &kernel) { return kernel.multipliesPairs; });
+  bool isPairs = multipliesPairs(package, cpuFlags());
   if (package.precision == "bf16" && isPairs)
     return {PeakKind::BF16Dot, false};
   return {package.precision == "f64" ? PeakKind::F64 : PeakKind::F32, isPairs};

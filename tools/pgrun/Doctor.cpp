@@ -142,10 +142,7 @@ Status checkPackageHere(const std::string &path, const DeviceChoice &choice, std
   for (const CodeTarget &target : package->targets)
     if (target.target == "cpu")
       cpu = checkFeatures(target, cpuFlags());
-  std::string gpuRuns, cpuRuns = "runs";
-  for (const CodeTarget &target : package->targets)
-    if (target.target == "cpu" && package->precision == "bf16" && usesBf16Dot(target, cpuFlags()))
-      cpuRuns = "runs, bf16 products with avx512_bf16";
+  std::string gpuRuns, cpuRuns = multipliesPairs(*package, cpuFlags()) ? "runs, bf16 products with avx512_bf16" : "runs";
   if (package->hasCudaCode()) {
     auto driver = cuda::driver();
     gpu = driver.status();

@@ -74,6 +74,12 @@ bool usesBf16Dot(const CodeTarget &target, const std::set<std::string> &flags) {
   return isNeeded || (target.level.ends_with(kVersions) && flags.count(kVersionFlag));
 }
 
+bool multipliesPairs(const Package &package, const std::set<std::string> &flags) {
+  return std::any_of(package.targets.begin(), package.targets.end(),
+                     [&](const CodeTarget &target) { return target.target == "cpu" && usesBf16Dot(target, flags); }) &&
+         std::any_of(package.kernels.begin(), package.kernels.end(), [](const Kernel &kernel) { return kernel.multipliesPairs; });
+}
+
 CpuCode::CpuCode(CpuCode &&other) noexcept
     : handle(std::exchange(other.handle, nullptr)), file(std::exchange(other.file, -1)),
       functions_(std::move(other.functions_)), isVersion(std::move(other.isVersion)) {}

@@ -21,6 +21,9 @@ Status checkFeatures(const CodeTarget &target, const std::set<std::string> &flag
 /// these flags.
 bool usesBf16Dot(const CodeTarget &target, const std::set<std::string> &flags);
 
+/// The same of a package: whether any of its kernels multiplies pairs then.
+bool multipliesPairs(const Package &package, const std::set<std::string> &flags);
+
 /// Owns the mapping of the code; functions are valid as long as it lives.
 class CpuCode {
 public:

@@ -330,6 +330,8 @@ TEST(PairDot, EachVersionCutsADeepProductItsOwnWay) {
   EXPECT_TRUE(kernel.items.wantsRuns);
   EXPECT_FALSE(kernel.versionItems->wantsRuns);
   EXPECT_FALSE(compile(Product{-1, 40, 64, false, true}.text(0), both).kernels["k"].versionItems);
+  EXPECT_TRUE(kernel.multipliesPairs);
+  EXPECT_FALSE(compile(Product{-1, 40, 64, false, true}.text(0), *pg::cpu::namedTarget("x86-64-v4")).kernels["k"].multipliesPairs);
 }
 
 TEST(PairDot, OnlyProductsOfBf16FactorsHaveASecondVersion) {
@@ -359,6 +361,14 @@ TEST(PairDot, LevelsSayWhetherBf16ProductsUseTheInstruction) {
   EXPECT_FALSE(usesBf16Dot(level, {"avx512f"}));
   EXPECT_TRUE(usesBf16Dot(native, {"avx512f", "avx512_bf16"}));
   EXPECT_FALSE(usesBf16Dot(v4, {"avx512f", "avx512_bf16"}));
+  // A package uses it where a kernel of its multiplies pairs.
+  pg::rt::Package package;
+  package.targets = {level};
+  package.kernels.resize(2);
+  EXPECT_FALSE(pg::rt::multipliesPairs(package, {"avx512f", "avx512_bf16"}));
+  package.kernels[1].multipliesPairs = true;
+  EXPECT_TRUE(pg::rt::multipliesPairs(package, {"avx512f", "avx512_bf16"}));
+  EXPECT_FALSE(pg::rt::multipliesPairs(package, {"avx512f"}));
 }
 
 } // namespace
