@@ -241,7 +241,8 @@ void QueryBlocks::multiplyKeys(const Scores &s, const KeyRows &keys, Val key0,
     if (s.out.ptr)
       clear(s.out.ptr, unseen, filled, stride, begin / 2.0, panel / 2);
     if (s.keyPairs.ptr)
-      clear(s.keyPairs.ptr, unseen / 2.0, filled / 2.0, static_cast<double>(s.keyPairs.stride), begin, panel);
+      clear(s.keyPairs.ptr, unseen / 2.0, filled / 2.0,
+            static_cast<double>(s.keyPairs.stride), begin, panel);
   });
 }
 

@@ -15,6 +15,8 @@
 // sums depend on positions alone. A stretch is one part, or two where queries of
 // the second see many keys of the first; then the item of the second has no work,
 // and calls of few long rows give fewer threads work.
+// Where the target multiplies pairs of bf16 numbers, P and dS are rounded and stored as
+// rows, pairs of queries for dv and dk, and dS once more as pairs of keys for dq.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/AttentionCommon.h"

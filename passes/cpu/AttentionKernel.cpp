@@ -13,6 +13,8 @@
 // before shrink with it, and the block is computed again. At the end O / sum and
 // lse = m ln(2) + log(sum). Key blocks start at multiples of their size, so the
 // order of additions depends on positions alone.
+// Of bf16 numbers, where the target multiplies pairs of them, q is taken as it is and
+// the scale comes behind the product; P is rounded and stored as pairs of keys.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/cpu/AttentionCommon.h"

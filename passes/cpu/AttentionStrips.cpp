@@ -101,7 +101,8 @@ private:
     bool forQueries = kernel.step != ScoreStep::Softmax, forKeys = kernel.step != ScoreStep::Probability;
     SmallVector<int64_t> lanes(2 * e.width());
     std::iota(lanes.begin(), lanes.end(), 0);
-    ArrayRef<int64_t> low = ArrayRef<int64_t>(lanes).take_front(e.width()), high = ArrayRef<int64_t>(lanes).drop_front(e.width());
+    ArrayRef<int64_t> low = ArrayRef<int64_t>(lanes).take_front(e.width());
+    ArrayRef<int64_t> high = ArrayRef<int64_t>(lanes).drop_front(e.width());
     for (int64_t i = 0; i < kernel.rows; i += 2) {
       Val halves = roundedHalves(e, numbers[i], numbers[i + 1]);
       if (forQueries) {
@@ -110,7 +111,8 @@ private:
       }
       if (forKeys)
         e.store(e.pairsOfHalves(halves), e.argument(KeyPairs),
-                (r / 2.0 + static_cast<double>(i / 2)) * e.argument(PairStride) + static_cast<double>(v * e.width()));
+                (r / 2.0 + static_cast<double>(i / 2)) * e.argument(PairStride) +
+                    static_cast<double>(v * e.width()));
     }
   }
 
@@ -195,8 +197,9 @@ void emitProductStrips(Emitter &e, const ProductStrips &kernel) {
     e.ifThen(begin < end, [&] {
       Val a = e.addressF(e.argument(A),
                          r * e.argument(Row) + begin * e.argument(Step));
-      Strip strip(e, {.rows = rows, .vectors = vectors, .pairs = kernel.pairs, .stepsAreLines = true}, a, e.argument(Row),
-                  e.argument(Step));
+      Strip strip(e,
+                  {.rows = rows, .vectors = vectors, .pairs = kernel.pairs, .stepsAreLines = true},
+                  a, e.argument(Row), e.argument(Step));
       Emitter::Vals now = {
           e.i(0), e.addressF(e.argument(B), begin * static_cast<double>(
                                                         vectors * e.width()))};
@@ -257,7 +260,7 @@ void callScoreStrips(Emitter &e, const ScoreStrips &kernel, const ScoreTile &t) 
   auto orShift = [&](Val pointer) { return pointer ? pointer : t.shift; }; // never touched
   e.call(kernel.symbol(e),
          {t.keys, t.keyStride, t.queries, t.count, t.factor, orShift(t.out), t.stride,
-          orShift(t.keyPairs), t.pairStride ? t.pairStride : t.stride, t.shift,
+          orShift(t.keyPairs), t.pairStride, t.shift,
           orShift(t.total), orShift(t.probability), t.first, t.last,
           t.key0, t.clearBegin, t.clearEnd, t.ahead.at, t.ahead.row});
 }

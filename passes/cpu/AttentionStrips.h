@@ -45,7 +45,7 @@ struct ScoreTile {
   Val out, stride;
   /// Of pairs: the same of keys r and r + 1 as pairs at keyPairs[r / 2 * pairStride], for
   /// a sum over keys. Null: not wanted.
-  Val keyPairs = Val(), pairStride = Val();
+  Val keyPairs, pairStride;
   Val shift;
   Val total;       ///< Softmax, Peak: the sum (maximum) so far, which the keys join
   Val probability; ///< Gradient: as `out`

@@ -174,9 +174,11 @@ private:
     Value now;
     if (auto reshape = value.getDefiningOp<ReshapeOp>())
       now = ReshapeOp::create(after, value.getLoc(), type, narrow(reshape.getX()));
-    else if (auto transpose = value.getDefiningOp<TransposeOp>(); transpose && narrowMemory(transpose.getX()))
+    else if (auto transpose = value.getDefiningOp<TransposeOp>();
+             transpose && narrowMemory(transpose.getX()))
       // Moved as it is stored, which a target does faster than widened.
-      now = TransposeOp::create(after, value.getLoc(), type, narrow(transpose.getX()), transpose.getPermutation());
+      now = TransposeOp::create(after, value.getLoc(), type, narrow(transpose.getX()),
+                                transpose.getPermutation());
     else
       now = CastOp::create(after, value.getLoc(), type, value);
     return known[value] = now;

@@ -57,7 +57,8 @@ struct Reference {
         double *o = &out[(t * s.heads + h) * s.e];
         for (int64_t u = first; u <= t; ++u) {
           // Forward it is not divided by the sum yet.
-          double z = p[u - first], weight = rounds ? factor(std::exp(z)) / std::exp(total) : std::exp(z - total);
+          double z = p[u - first];
+          double weight = rounds ? factor(std::exp(z)) / std::exp(total) : std::exp(z - total);
           p[u - first] = factor(std::exp(z - total));
           for (int64_t j = 0; j < s.e; ++j)
             o[j] += weight * v[(u * s.groups + g) * s.e + j];
@@ -200,8 +201,10 @@ void expectRounded(const std::vector<float> &got, const std::vector<double> &wan
   EXPECT_LT(worstError(got, want), 1e-2) << what;
 }
 
-void checkPairs(const Shape &s, int64_t vectorBytes, const std::vector<int64_t> &sizes = {1, 7, 64, 65, 257},
-                const std::vector<int64_t> &rows = {}, pg::PairDot how = pg::PairDot::Function) {
+void checkPairs(const Shape &s, int64_t vectorBytes,
+                const std::vector<int64_t> &sizes = {1, 7, 64, 65, 257},
+                const std::vector<int64_t> &rows = {},
+                pg::PairDot how = pg::PairDot::Function) {
   // Operands are bf16 tensors; results stay f32.
   auto retyped = [&](std::string text) {
     for (const std::string &operand : {"(%q: ", ", %k: ", ", %v: ", ", %do: "})
@@ -220,7 +223,8 @@ void checkPairs(const Shape &s, int64_t vectorBytes, const std::vector<int64_t> 
   for (int64_t n : sizes) {
     SCOPED_TRACE(n);
     PackedBatch batch = rows.empty() ? oddBatch(n) : PackedBatch(n, rows, rows);
-    Halves q(n * s.heads * s.d, 1), k(n * s.groups * s.d, 2), v(n * s.groups * s.e, 3), dout(n * s.heads * s.e, 4);
+    Halves q(n * s.heads * s.d, 1), k(n * s.groups * s.d, 2), v(n * s.groups * s.e, 3);
+    Halves dout(n * s.heads * s.e, 4);
     Reference want(s, n, batch, q.values, k.values, v.values, dout.values, 0.75, true);
     std::vector<float> out(want.out.size(), NAN), lse(want.lse.size(), NAN);
     forward.run({q.bits.data(), k.bits.data(), v.bits.data(), out.data(), lse.data()}, batch.view);
@@ -228,7 +232,8 @@ void checkPairs(const Shape &s, int64_t vectorBytes, const std::vector<int64_t> 
     expectRounded(out, want.out, "out");
     std::vector<float> delta(want.delta.begin(), want.delta.end());
     std::vector<float> dq(want.dq.size(), NAN), dk(want.dk.size(), NAN), dv(want.dv.size(), NAN);
-    grad.run({q.bits.data(), k.bits.data(), v.bits.data(), dout.bits.data(), lse.data(), delta.data(), dq.data(), dk.data(), dv.data()},
+    grad.run({q.bits.data(), k.bits.data(), v.bits.data(), dout.bits.data(), lse.data(),
+              delta.data(), dq.data(), dk.data(), dv.data()},
              batch.view);
     expectRounded(dq, want.dq, "dq");
     expectRounded(dk, want.dk, "dk");
@@ -242,6 +247,8 @@ TEST(AttentionOfPairs, GroupedHeadsInSegments) {
 }
 TEST(AttentionOfPairs, SmallAndUnequalWidthsInRows) { checkPairs({2, 1, 8, 20, 0, false}, 64); }
 TEST(AttentionOfPairs, WindowAndWidthsThatFillNoVector) { checkPairs({3, 3, 18, 34, 50, true}, 64); }
+// Five heads for a group: columns of a block that are no multiple of a wide panel.
+TEST(AttentionOfPairs, FiveHeadsForAGroup) { checkPairs({5, 1, 32, 48, 0, true}, 64, {1, 97, 260}); }
 TEST(AttentionOfPairs, WindowOfOneSeesOnlyItself) { checkPairs({2, 2, 12, 16, 1, false}, 64); }
 TEST(AttentionOfPairs, StretchesOfSeveralParts) { checkPairs({2, 1, 16, 16, 0, false}, 64, {2100}, {1500}); }
 TEST(AttentionOfPairs, WithTheInstructionWhereThisCpuHasIt) {
