@@ -27,13 +27,6 @@ std::string checkOf(Json record) {
   return hash.hex();
 }
 
-std::string codeText(const Package &package) {
-  std::string text;
-  for (const CodeTarget &target : package.targets)
-    text += (text.empty() ? "" : ", ") + target.target + " " + target.cpu + " " + target.level;
-  return text;
-}
-
 Json toRecord(const TrainState &state) {
   Json seconds = Json::object();
   for (size_t i = 0; i < kStages; ++i)
@@ -167,7 +160,7 @@ Status Checkpoints::write(const TrainState &state) {
     return status;
   const Package &package = executor.package();
   Json record = {{"format", kFormat},      {"model", package.model},       {"program", package.programHash},
-                 {"compiler", package.compiler}, {"code", codeText(package)}, {"data", identity.data},
+                 {"compiler", package.compiler}, {"code", executor.device().codeText()}, {"data", identity.data},
                  {"bytes", bytes},         {"hash", hash},                 {"state", toRecord(state)}};
   record["check"] = checkOf(record);
   if (Status status = writeFileAtomic(at + kRecordSuffix, record.dump(2) + "\n"); !status)
@@ -247,9 +240,10 @@ StatusOr<TrainState> Checkpoints::restore(int64_t step) {
     if (!status)
       return status;
   }
-  if (compiler != package.compiler || code != codeText(package))
-    note("the package was rebuilt since checkpoint '" + at + "' (" + code + ", now " + codeText(package) +
-         "): the run goes on, but its bits may differ from those of one build");
+  auto runs = [](const std::string &compiler, const std::string &code) { return code + ", compiled by " + compiler; };
+  if (std::string now = executor.device().codeText(); compiler != package.compiler || code != now)
+    note("checkpoint '" + at + "' was written by other code (" + runs(compiler, code) + "; now " +
+         runs(package.compiler, now) + "): the run goes on, but its bits may differ from those of one code");
   return state;
 }
 

@@ -52,7 +52,7 @@ public:
   /// Restores executor and state from the newest valid checkpoint; an invalid
   /// one is skipped with a warning. Nothing when the folder has none. Corrupt
   /// when it has some but none is valid; Invalid when they belong to another
-  /// program or other data. A rebuilt program gets a notice.
+  /// program or other data. Other code of the program gets a notice.
   StatusOr<std::optional<TrainState>> restoreNewest();
   /// Restores the checkpoint of one step.
   StatusOr<TrainState> restore(int64_t step);

@@ -80,6 +80,13 @@ bool multipliesPairs(const Package &package, const std::set<std::string> &flags)
          std::any_of(package.kernels.begin(), package.kernels.end(), [](const Kernel &kernel) { return kernel.multipliesPairs; });
 }
 
+std::string cpuCodeText(const Package &package, const std::set<std::string> &flags) {
+  for (const CodeTarget &target : package.targets)
+    if (target.target == "cpu")
+      return "cpu " + target.cpu + " " + target.level + (multipliesPairs(package, flags) ? std::string(" with ") + kVersionFlag : "");
+  return "";
+}
+
 CpuCode::CpuCode(CpuCode &&other) noexcept
     : handle(std::exchange(other.handle, nullptr)), file(std::exchange(other.file, -1)),
       functions_(std::move(other.functions_)), isVersion(std::move(other.isVersion)) {}

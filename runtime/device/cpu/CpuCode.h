@@ -24,6 +24,10 @@ bool usesBf16Dot(const CodeTarget &target, const std::set<std::string> &flags);
 /// The same of a package: whether any of its kernels multiplies pairs then.
 bool multipliesPairs(const Package &package, const std::set<std::string> &flags);
 
+/// "cpu znver5 x86-64-v4-bf16 with avx512_bf16": the code of a package that runs on a
+/// CPU with these flags. Nothing when the package has none for CPUs.
+std::string cpuCodeText(const Package &package, const std::set<std::string> &flags = cpuFlags());
+
 /// Owns the mapping of the code; functions are valid as long as it lives.
 class CpuCode {
 public:

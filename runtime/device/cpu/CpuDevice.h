@@ -21,6 +21,7 @@ public:
   bool isHost() const override { return true; }
   std::string name() const override { return "cpu"; }
   std::string describe() const override;
+  std::string codeText() const override { return cpuCodeText(package); }
   StatusOr<char *> allocate(uint64_t bytes) override;
   Status upload(const std::vector<Upload> &uploads) override;
   Status read(void *to, const void *from, uint64_t bytes) override;

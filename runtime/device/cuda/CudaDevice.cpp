@@ -145,6 +145,10 @@ std::string CudaDevice::describe() const {
   return text + ")";
 }
 
+std::string CudaDevice::codeText() const {
+  return "cuda " + functions.arch + " on " + deviceName + (blas ? " with cuBLASLt " + blas->version : "");
+}
+
 Status CudaDevice::makeCurrent() {
   if (!broken)
     return broken;

@@ -41,6 +41,7 @@ public:
   bool isHost() const override { return false; }
   std::string name() const override { return "cuda:" + std::to_string(index); }
   std::string describe() const override;
+  std::string codeText() const override;
   StatusOr<char *> allocate(uint64_t bytes) override;
   Status upload(const std::vector<Upload> &uploads) override;
   Status read(void *to, const void *from, uint64_t bytes) override;

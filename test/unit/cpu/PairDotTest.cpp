@@ -366,8 +366,11 @@ TEST(PairDot, LevelsSayWhetherBf16ProductsUseTheInstruction) {
   package.targets = {level};
   package.kernels.resize(2);
   EXPECT_FALSE(pg::rt::multipliesPairs(package, {"avx512f", "avx512_bf16"}));
+  EXPECT_EQ(pg::rt::cpuCodeText(package, {"avx512f", "avx512_bf16"}), "cpu x86-64-v4 x86-64-v4-bf16");
   package.kernels[1].multipliesPairs = true;
   EXPECT_TRUE(pg::rt::multipliesPairs(package, {"avx512f", "avx512_bf16"}));
+  EXPECT_EQ(pg::rt::cpuCodeText(package, {"avx512f"}), "cpu x86-64-v4 x86-64-v4-bf16");
+  EXPECT_EQ(pg::rt::cpuCodeText(package, {"avx512f", "avx512_bf16"}), "cpu x86-64-v4 x86-64-v4-bf16 with avx512_bf16");
   EXPECT_FALSE(pg::rt::multipliesPairs(package, {"avx512f"}));
 }
 

@@ -117,6 +117,7 @@ TEST(CudaBlas, AProductStandsInForTheKernelInListAndGraph) {
   auto executor = open(packageWithProduct(), true);
   ASSERT_TRUE(executor.isOk()) << executor.status().message();
   EXPECT_EQ((*executor)->device().describe(), "Fake GPU 0 (cuda:0, sm_90a, cuBLASLt 13.1.0 for 1 of 1 products)");
+  EXPECT_EQ((*executor)->device().codeText(), "cuda sm_90a on Fake GPU 0 with cuBLASLt 13.1.0");
   ASSERT_TRUE(initialise(**executor, 1).isOk());
   std::vector<float> table(64);
   ASSERT_TRUE((*executor)->readParameter(0, table.data()).isOk());
@@ -139,6 +140,7 @@ TEST(CudaBlas, NothingChangesWithoutItsBeingAskedFor) {
   auto executor = open(packageWithProduct(), false);
   ASSERT_TRUE(executor.isOk());
   EXPECT_EQ((*executor)->device().describe(), "Fake GPU 0 (cuda:0, sm_90a)");
+  EXPECT_EQ((*executor)->device().codeText(), "cuda sm_90a on Fake GPU 0");
   std::vector<double> logits;
   EXPECT_EQ(logitsJournal(**executor, logits), std::vector<std::string>{"launch fake_logits 1x32 shared 65536"});
 }

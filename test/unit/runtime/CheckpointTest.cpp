@@ -146,7 +146,17 @@ TEST_F(CheckpointTest, AnotherProgramOrOtherDataIsRefused) {
   Package rebuilt = fakePackage();
   rebuilt.compiler = "another";
   rebuilt.targets[0].level = "x86-64-v2";
-  EXPECT_TRUE(resumeWith(rebuilt).isOk());
+  auto saidWhenResumed = [&] {
+    setQuiet(false);
+    testing::internal::CaptureStderr();
+    EXPECT_TRUE(resumeWith(rebuilt).isOk());
+    setQuiet(true);
+    return testing::internal::GetCapturedStderr();
+  };
+  std::string said = saidWhenResumed();
+  EXPECT_NE(said.find("was written by other code (cpu "), std::string::npos) << said;
+  EXPECT_NE(said.find(" x86-64-v2, compiled by another)"), std::string::npos) << said;
+  EXPECT_EQ(saidWhenResumed().find("other code"), std::string::npos);
   std::string shard = slurp(folder + "/fineweb_train_1.bin");
   shard[1024 + 40] ^= 1;
   spill(folder + "/fineweb_train_1.bin", shard);
