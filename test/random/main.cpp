@@ -203,7 +203,7 @@ Problem check(uint64_t seed, const std::string &path, const RandomModel &model) 
     return package.status().message() + ": " + messages;
   std::map<std::string, Tensor> first;
   for (int threads : {2, 2, 1}) {
-    auto executor = rt::Executor::create(*package, {.threads = threads, .poison = true});
+    auto executor = rt::Executor::create(*package, {.threads = threads, .device = {}, .poison = true});
     if (!executor)
       return executor.status().message();
     Memory memory = start;
