@@ -113,8 +113,8 @@ KeyRows placeKeys(ProductTile &tile, Emitter &e, const StoredTensor &from,
 }
 
 QueryBlocks::QueryBlocks(ProductTile &tile, Emitter &e,
-                         const AttentionGeometry &g, bool pairs)
-    : tile(tile), e(e), g(g), pairs(pairs), members(g.heads / g.groups) {
+                         const AttentionGeometry &g, Operation *op)
+    : tile(tile), e(e), g(g), pairs(e.hasPairDot() && hasBf16Factors(op)), members(g.heads / g.groups) {
   int64_t tokens = kColumns / members / e.width() * e.width();
   blockQueries = std::max(tokens, e.width());
   int64_t panel = std::max(tile.panelColumns(g.keyWidth), tile.panelColumns(g.valueWidth));
@@ -277,7 +277,7 @@ void QueryBlocks::multiplyToQueries(TileC a, TileB b, TileC c, int64_t width,
     Val last = e.min((s + 1.0) * rows, usedColumns) - 1.0;
     Val end = e.max(e.i(0), e.min(count, keysEnd(last) - key0));
     e.store(e.i32(0), ranges, s * 2.0);
-    e.store(e.toI32(pairs ? e.ceilDiv(end, 2) : end), ranges, s * 2.0 + 1.0);
+    e.store(e.toI32(steps(end)), ranges, s * 2.0 + 1.0);
   });
   multiplyPanels(c, b, width, [&](const ProductStrips &kernel, Val panel, Val to) {
     callProductStrips(e, kernel, {a.ptr, e.i(1), e.i(a.stride), panel, to,
@@ -293,9 +293,9 @@ void QueryBlocks::multiplyToKeys(TileC a, TileB b, TileC c, int64_t width, Val k
     // The first vector of tokens that sees the strip's first key.
     Val token = e.max(e.i(0), key0 + s * rows - token0);
     Val begin = token / static_cast<double>(e.width()) * vectorColumns();
-    auto steps = [&](Val columns) { return e.toI32(pairs ? columns / 2.0 : columns); };
-    e.store(steps(begin), ranges, s * 2.0);
-    e.store(steps(usedColumns), ranges, s * 2.0 + 1.0);
+    // Columns are whole vectors: an even number.
+    e.store(e.toI32(steps(begin)), ranges, s * 2.0);
+    e.store(e.toI32(steps(usedColumns)), ranges, s * 2.0 + 1.0);
   });
   multiplyPanels(c, b, width, [&](const ProductStrips &kernel, Val panel, Val to) {
     callProductStrips(e, kernel, {a.ptr, e.i(a.stride), e.i(1), panel, to,

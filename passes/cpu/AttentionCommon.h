@@ -80,8 +80,17 @@ KeyRows placeKeys(ProductTile &tile, Emitter &e, const StoredTensor &from,
 /// Columns past the last token repeat it and see no key.
 class QueryBlocks {
 public:
-  /// `pairs`: what is multiplied are pairs of bf16 numbers.
-  QueryBlocks(ProductTile &tile, Emitter &e, const AttentionGeometry &g, bool pairs);
+  QueryBlocks(ProductTile &tile, Emitter &e, const AttentionGeometry &g, mlir::Operation *op);
+
+  /// Whether what is multiplied are pairs of bf16 numbers: of features, keys or queries.
+  bool ofPairs() const { return pairs; }
+  /// A tensor whose features are summed over, as it is multiplied.
+  StoredTensor multiplied(const StoredTensor &stored) const {
+    return pairs ? stored.asPairs(e) : stored;
+  }
+  /// Steps of a sum over so many features, keys or columns (constants: an even number).
+  int64_t steps(int64_t count) const { return pairs ? count / 2 : count; }
+  Val steps(Val count) const { return pairs ? e.ceilDiv(count, 2) : count; }
 
   int64_t queries() const { return blockQueries; } ///< tokens of a block
   int64_t keys() const { return blockKeys; }       ///< of a block of keys

@@ -34,8 +34,8 @@ class AttentionGradKernel {
 public:
   AttentionGradKernel(StructuredKernel kernel)
       : e(kernel.e), g(AttentionGeometry::of(cast<AttentionGradOp>(kernel.op))),
-        pairs(e.hasPairDot() && hasBf16Factors(kernel.op)), tile(e),
-        blocks(tile, e, g, pairs), buffers(kernel.def, kernel.op, e) {}
+        tile(e), blocks(tile, e, g, kernel.op), pairs(blocks.ofPairs()),
+        buffers(kernel.def, kernel.op, e) {}
 
   FailureOr<KernelShape> emit();
 
@@ -53,19 +53,13 @@ private:
   void storeKeys(Result which, TileC from, int64_t width, double factor, Val part,
                  Val partEnd, Val group);
   /// An operand whose features are summed over, as it is multiplied.
-  StoredTensor multiplied(Operand which) {
-    StoredTensor stored = buffers.operand(which);
-    return pairs ? stored.asPairs(e) : stored;
-  }
-  /// Steps of a sum over so many features, keys or columns (an even number of columns).
-  int64_t steps(int64_t count) { return pairs ? count / 2 : count; }
-  Val steps(Val count) { return pairs ? e.ceilDiv(count, 2) : count; }
+  StoredTensor multiplied(Operand which) { return blocks.multiplied(buffers.operand(which)); }
 
   Emitter &e;
   AttentionGeometry g;
-  bool pairs; ///< products are of pairs of bf16 numbers: of features, keys or queries
   ProductTile tile;
   QueryBlocks blocks;
+  bool pairs; ///< blocks.ofPairs()
   DirectBuffers buffers;
   int64_t tileElements = 0, blocksOfPart = 0; ///< of dqs
   TileA kRows, vRows;
@@ -85,13 +79,13 @@ FailureOr<KernelShape> AttentionGradKernel::emit() {
   if (!buffers.isValid())
     return failure();
   int64_t columns = blocks.columns(), keys = blocks.keys();
-  kRows = tile.allocateRows(keys, steps(g.keyWidth));
-  vRows = tile.allocateRows(keys, steps(g.valueWidth));
-  queriesT = tile.allocatePanels(steps(g.keyWidth), columns);
-  doutT = tile.allocatePanels(steps(g.valueWidth), columns);
-  queries = tile.allocatePanels(steps(columns), g.keyWidth);
-  dout = tile.allocatePanels(steps(columns), g.valueWidth);
-  keyPanels = tile.allocatePanels(steps(keys), g.keyWidth);
+  kRows = tile.allocateRows(keys, blocks.steps(g.keyWidth));
+  vRows = tile.allocateRows(keys, blocks.steps(g.valueWidth));
+  queriesT = tile.allocatePanels(blocks.steps(g.keyWidth), columns);
+  doutT = tile.allocatePanels(blocks.steps(g.valueWidth), columns);
+  queries = tile.allocatePanels(blocks.steps(columns), g.keyWidth);
+  dout = tile.allocatePanels(blocks.steps(columns), g.valueWidth);
+  keyPanels = tile.allocatePanels(blocks.steps(keys), g.keyWidth);
   for (TileB *panels : {&queriesT, &doutT, &queries, &dout, &keyPanels})
     panels->pairs = pairs;
   scores = blocks.allocateScores();
@@ -174,7 +168,7 @@ void AttentionGradKernel::emitPart(Val part, Val group) {
 
 void AttentionGradKernel::emitQueryBlock(Val part, Val token0, Val tokens, Val group) {
   Val zero = e.i(0), d = e.i(g.keyWidth), w = e.i(g.valueWidth);
-  int64_t keyDepth = steps(g.keyWidth), valueDepth = steps(g.valueWidth);
+  int64_t keyDepth = blocks.steps(g.keyWidth), valueDepth = blocks.steps(g.valueWidth);
   isOwnQuery = token0 < end;
   Val first = firstKey(e, g, token0), keyBegin = e.max(first, part);
   Val keyEnd = e.min(token0 + tokens, part + static_cast<double>(kPart));
@@ -198,9 +192,9 @@ void AttentionGradKernel::emitQueryBlock(Val part, Val token0, Val tokens, Val g
       ProductTile::Source rows = blocks.source(buffers.operand(which), width, 1);
       return pairs ? tile.pairsOfRows(rows, used, true) : rows;
     };
-    tile.packPanels(source(Q, g.keyWidth), zero, steps(used), zero, d, g.keyWidth % e.width(),
+    tile.packPanels(source(Q, g.keyWidth), zero, blocks.steps(used), zero, d, g.keyWidth % e.width(),
                     queries);
-    tile.packPanels(source(DOut, g.valueWidth), zero, steps(used), zero, w,
+    tile.packPanels(source(DOut, g.valueWidth), zero, blocks.steps(used), zero, w,
                     g.valueWidth % e.width(), dout);
     auto lseOf = blocks.source(buffers.operand(Lse), 1, kLog2E);
     auto deltaOf = blocks.source(buffers.operand(Delta), 1, 1);
@@ -224,7 +218,7 @@ void AttentionGradKernel::emitQueryBlock(Val part, Val token0, Val tokens, Val g
 }
 
 void AttentionGradKernel::emitPair(Val part, Val token0, Val key0, Val count, Val group) {
-  int64_t keyDepth = steps(g.keyWidth), valueDepth = steps(g.valueWidth);
+  int64_t keyDepth = blocks.steps(g.keyWidth), valueDepth = blocks.steps(g.valueWidth);
   KeyRows keys = placeKeys(tile, e, multiplied(K), g, group, key0, count, keyDepth, kRows);
   KeyRows values = placeKeys(tile, e, multiplied(V), g, group, key0, count, valueDepth, vRows);
   // The next query block's rows are asked for, one head in turn.
@@ -268,7 +262,7 @@ void AttentionGradKernel::emitPair(Val part, Val token0, Val key0, Val count, Va
           headMatrix(tile, e, buffers.operand(K), g.groups, g.keyWidth, group);
       if (pairs)
         rows = tile.pairsOfRows(rows, key0 + count, false);
-      tile.packPanels(rows, steps(key0), steps(count), e.i(0), e.i(g.keyWidth),
+      tile.packPanels(rows, blocks.steps(key0), blocks.steps(count), e.i(0), e.i(g.keyWidth),
                       g.keyWidth % e.width(), keyPanels);
       blocks.multiplyToQueries(pairs ? keyPairs : dScores, keyPanels, dq, g.keyWidth, key0,
                                count);

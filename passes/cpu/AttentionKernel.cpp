@@ -35,18 +35,13 @@ class AttentionKernel {
 public:
   AttentionKernel(StructuredKernel kernel)
       : e(kernel.e), g(AttentionGeometry::of(cast<AttentionOp>(kernel.op))),
-        pairs(e.hasPairDot() && hasBf16Factors(kernel.op)), tile(e),
-        blocks(tile, e, g, pairs), buffers(kernel.def, kernel.op, e) {}
+        tile(e), blocks(tile, e, g, kernel.op), pairs(blocks.ofPairs()),
+        buffers(kernel.def, kernel.op, e) {}
 
   FailureOr<KernelShape> emit();
 
 private:
   void emitItem(Val token0, Val group);
-  /// Queries or keys as they are multiplied, `keyDepth` elements for each head.
-  StoredTensor multiplied(int64_t operand) {
-    StoredTensor stored = buffers.operand(operand);
-    return pairs ? stored.asPairs(e) : stored;
-  }
   /// P of a block from its scores; moves m where it must.
   void emitProbabilities(Val key0, Val count, Val group, Val turn);
   /// What the next item reads first and this one writes last, in turns.
@@ -62,13 +57,13 @@ private:
 
   Emitter &e;
   AttentionGeometry g;
-  bool pairs; ///< products are of pairs of bf16 numbers: of features, and of keys
   ProductTile tile;
   QueryBlocks blocks;
+  bool pairs; ///< blocks.ofPairs()
   DirectBuffers buffers;
   TileA keys;
   TileB queriesT, values;
-  int64_t keyDepth = 0;
+  int64_t keyDepth = 0; ///< steps of the sum over a head's features
   TileC scores, out;
   // Per column.
   Val shift, total; ///< m, and the sum over the blocks before
@@ -82,10 +77,10 @@ FailureOr<KernelShape> AttentionKernel::emit() {
   if (!buffers.isValid())
     return failure();
   int64_t columns = blocks.columns();
-  keyDepth = pairs ? g.keyWidth / 2 : g.keyWidth;
+  keyDepth = blocks.steps(g.keyWidth);
   queriesT = tile.allocatePanels(keyDepth, columns);
   keys = tile.allocateRows(blocks.keys(), keyDepth);
-  values = tile.allocatePanels(pairs ? blocks.keys() / 2 : blocks.keys(), g.valueWidth);
+  values = tile.allocatePanels(blocks.steps(blocks.keys()), g.valueWidth);
   queriesT.pairs = values.pairs = pairs;
   scores = pairs ? blocks.allocateKeyPairs() : blocks.allocateScores();
   out = blocks.allocateSums(columns, g.valueWidth);
@@ -95,7 +90,7 @@ FailureOr<KernelShape> AttentionKernel::emit() {
 
   // Columns past the last one are read as rows of a partial strip; what others left
   // there may be denormal numbers, which are slow.
-  tile.clear(scores, e.i(pairs ? blocks.keys() / 2 : blocks.keys()));
+  tile.clear(scores, e.i(blocks.steps(blocks.keys())));
   e.loop(e.begin(), e.end(), 1, [&](Val item) {
     // Later blocks see more keys. They come first, so that no thread is left
     // with a long item at the end.
@@ -128,7 +123,7 @@ void AttentionKernel::emitItem(Val token0, Val group) {
 
   blocks.start(token0, tokens, group);
   tile.packPanelsTransposed(
-      blocks.source(multiplied(0), keyDepth, pairs ? 1 : g.scale * kLog2E),
+      blocks.source(blocks.multiplied(buffers.operand(0)), keyDepth, pairs ? 1 : g.scale * kLog2E),
       zero, e.i(keyDepth), zero, blocks.used(), keyTail, queriesT);
   tile.clear(out, blocks.used());
   forColumns([&](Val c) {
@@ -140,9 +135,8 @@ void AttentionKernel::emitItem(Val token0, Val group) {
   e.loop(firstKey(e, g, token0) / step * step, keyEnd, blocks.keys(),
          [&](Val key0) {
            Val count = e.min(keyEnd - key0, e.i(blocks.keys()));
-           auto rows = [&](Val keyCount) { return pairs ? e.ceilDiv(keyCount, 2) : keyCount; };
-           tile.packPanels(vHead, rows(key0), rows(count), zero, e.i(g.valueWidth),
-                           valueTail, values);
+           tile.packPanels(vHead, blocks.steps(key0), blocks.steps(count), zero,
+                           e.i(g.valueWidth), valueTail, values);
            emitProbabilities(key0, count, group, key0 / step);
            blocks.multiplyToQueries(scores, values, out, g.valueWidth, key0, count);
          });
@@ -150,7 +144,8 @@ void AttentionKernel::emitItem(Val token0, Val group) {
 }
 
 void AttentionKernel::emitProbabilities(Val key0, Val count, Val group, Val turn) {
-  KeyRows rows = placeKeys(tile, e, multiplied(1), g, group, key0, count, keyDepth, keys);
+  KeyRows rows = placeKeys(tile, e, blocks.multiplied(buffers.operand(1)), g, group, key0,
+                           count, keyDepth, keys);
   QueryBlocks::Scores s{.step = ScoreStep::Softmax,
                         .depth = keyDepth,
                         .queries = queriesT,

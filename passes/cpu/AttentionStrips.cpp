@@ -11,8 +11,7 @@ using namespace mlir;
 namespace pg {
 namespace {
 
-constexpr const char *kScores = "pg_micro_scores_", *kProducts = "pg_micro_strips_";
-constexpr const char *kDouble = "f64_", *kSingle = "f32_", *kPairs = "pairs_";
+constexpr const char *kScores = "scores_", *kProducts = "strips_";
 constexpr std::pair<ScoreStep, const char *> kSteps[] = {
     {ScoreStep::Softmax, "_softmax"},
     {ScoreStep::Peak, "_peak"},
@@ -47,6 +46,7 @@ public:
       Emitter::Vals sums = multiply(r);
       if (kernel.step == ScoreStep::Gradient)
         return storeGradient(r, sums);
+      subtractShift(sums);
       Val isClear = (r >= e.argument(ClearBegin)) &
                     (r + static_cast<double>(kernel.rows) <= e.argument(ClearEnd));
       SmallVector<Type> types(sums.size(), e.vectorType());
@@ -98,21 +98,19 @@ private:
         e.store(number, e.argument(Out), place(r, i, v));
       return;
     }
-    bool forQueries = kernel.step != ScoreStep::Softmax, forKeys = kernel.step != ScoreStep::Probability;
-    SmallVector<int64_t> lanes(2 * e.width());
-    std::iota(lanes.begin(), lanes.end(), 0);
-    ArrayRef<int64_t> low = ArrayRef<int64_t>(lanes).take_front(e.width());
-    ArrayRef<int64_t> high = ArrayRef<int64_t>(lanes).drop_front(e.width());
+    if (kernel.step == ScoreStep::Probability) { // for a sum over queries alone
+      for (auto [i, number] : llvm::enumerate(numbers))
+        e.store(convertElements(e, number, e.builder().getBF16Type()), e.argument(Out), place(r, i, v));
+      return;
+    }
     for (int64_t i = 0; i < kernel.rows; i += 2) {
       Val halves = roundedHalves(e, numbers[i], numbers[i + 1]);
-      if (forQueries) {
-        e.store(e.shuffle(halves, halves, low), e.argument(Out), place(r, i, v));
-        e.store(e.shuffle(halves, halves, high), e.argument(Out), place(r, i + 1, v));
-      }
-      if (forKeys)
-        e.store(e.pairsOfHalves(halves), e.argument(KeyPairs),
-                (r / 2.0 + static_cast<double>(i / 2)) * e.argument(PairStride) +
-                    static_cast<double>(v * e.width()));
+      if (kernel.step == ScoreStep::Gradient)
+        for (int64_t which : {0, 1})
+          e.store(e.half(halves, which), e.argument(Out), place(r, i + which, v));
+      e.store(e.pairsOfHalves(halves), e.argument(KeyPairs),
+              (r / 2.0 + static_cast<double>(i / 2)) * e.argument(PairStride) +
+                  static_cast<double>(v * e.width()));
     }
   }
 
@@ -123,7 +121,21 @@ private:
     return convertElements(e, e.load(halves, e.argument(Probabilities), place(r, i, v)), e.floatType());
   }
 
-  /// kUnseen in place of the scores of keys that a query does not see.
+  /// S - shift in place of the products, which may have any sign and size: what is
+  /// not seen is hidden behind it.
+  void subtractShift(Emitter::Vals &sums) {
+    Val factor = e.broadcast(e.argument(Factor));
+    for (int64_t v = 0; v < kernel.vectors; ++v) {
+      Val shift = e.loadV(e.argument(Shift), e.i(v * e.width())), minus = -shift;
+      for (int64_t i = 0; i < kernel.rows; ++i) {
+        Val &sum = sums[i * kernel.vectors + v];
+        // Queries of pairs are what they are in memory; others carry the factor.
+        sum = kernel.pairs ? e.fma(sum, factor, minus) : sum - shift;
+      }
+    }
+  }
+
+  /// kUnseen in place of the numbers of keys that a query does not see.
   Emitter::Vals hideUnseen(Val r, Emitter::Vals sums) {
     auto i32Vector = VectorType::get({e.width()}, e.builder().getI32Type());
     for (int64_t i = 0; i < kernel.rows; ++i) {
@@ -141,15 +153,11 @@ private:
 
   void storeProbabilities(Val r, ArrayRef<Val> sums) {
     bool isPeak = kernel.step == ScoreStep::Peak;
-    Val factor = e.broadcast(e.argument(Factor));
     for (int64_t v = 0; v < kernel.vectors; ++v) {
       Val at = e.i(v * e.width());
-      Val shift = e.loadV(e.argument(Shift), at), minus = -shift;
       SmallVector<Val> terms;
       for (int64_t i = 0; i < kernel.rows; ++i) {
-        Val sum = sums[i * kernel.vectors + v];
-        // Queries of pairs are what they are in memory; others carry the factor.
-        Val x = kernel.pairs ? e.fma(sum, factor, minus) : sum - shift;
+        Val x = sums[i * kernel.vectors + v];
         terms.push_back(isPeak ? x : e.exp2(x));
       }
       if (!isPeak)
@@ -236,24 +244,19 @@ void emitProductStrips(Emitter &e, const ProductStrips &kernel) {
   });
 }
 
-std::string typeOf(const Emitter &e, bool pairs) {
-  return pairs ? kPairs : e.floatBytes() == 8 ? kDouble : kSingle;
-}
-
 } // namespace
 
 std::string ScoreStrips::symbol(const Emitter &e) const {
-  std::string name = kScores + typeOf(e, pairs) + std::to_string(rows) + "x" +
-                     std::to_string(vectors) + "x" + std::to_string(depth);
+  std::string rest = kScores + std::to_string(rows) + "x" + std::to_string(vectors) + "x" +
+                     std::to_string(depth);
   for (auto [known, suffix] : kSteps)
     if (known == step)
-      name += suffix;
-  return name;
+      rest += suffix;
+  return sharedSymbol(e, pairs, rest);
 }
 
 std::string ProductStrips::symbol(const Emitter &e) const {
-  return kProducts + typeOf(e, pairs) + std::to_string(rows) + "x" +
-         std::to_string(vectors);
+  return sharedSymbol(e, pairs, kProducts + std::to_string(rows) + "x" + std::to_string(vectors));
 }
 
 void callScoreStrips(Emitter &e, const ScoreStrips &kernel, const ScoreTile &t) {
@@ -273,19 +276,19 @@ void callProductStrips(Emitter &e, const ProductStrips &kernel,
 
 bool defineAttentionStrips(ModuleOp module, StringRef symbol,
                            const CpuTarget &target) {
-  StringRef rest = symbol;
+  auto parts = parseSharedSymbol(symbol);
+  if (!parts)
+    return false;
+  StringRef rest = parts->rest;
   bool isScores = rest.consume_front(kScores);
   if (!isScores && !rest.consume_front(kProducts))
-    return false;
-  bool isDouble = rest.consume_front(kDouble), pairs = rest.consume_front(kPairs);
-  if (!isDouble && !pairs && !rest.consume_front(kSingle))
     return false;
   int64_t rows, vectors;
   if (rest.consumeInteger(10, rows) || !rest.consume_front("x") ||
       rest.consumeInteger(10, vectors))
     return false;
   Builder b(module.getContext());
-  Type type = isDouble ? Type(b.getF64Type()) : b.getF32Type();
+  Type type = parts->isDouble ? Type(b.getF64Type()) : b.getF32Type();
   auto begin = [&](StringRef kinds) {
     return Emitter(module, symbol, module.getLoc(), type, target,
                    argumentTypes(type, kinds));
@@ -294,11 +297,11 @@ bool defineAttentionStrips(ModuleOp module, StringRef symbol,
     if (!rest.empty())
       return false;
     Emitter e = begin(kProductTypes);
-    emitProductStrips(e, {rows, vectors, pairs});
+    emitProductStrips(e, {rows, vectors, parts->pairs});
     e.finish();
     return true;
   }
-  ScoreStrips kernel{rows, vectors, 0, ScoreStep::Softmax, pairs};
+  ScoreStrips kernel{rows, vectors, 0, ScoreStep::Softmax, parts->pairs};
   if (!rest.consume_front("x") || rest.consumeInteger(10, kernel.depth))
     return false;
   for (auto [step, suffix] : kSteps)

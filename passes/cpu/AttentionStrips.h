@@ -13,7 +13,7 @@
 
 namespace pg {
 
-/// What a key that a query does not see has for a score: 2^(kUnseen - m) is 0.
+/// What a key that a query does not see has for S - shift: 2^kUnseen is 0.
 inline constexpr double kUnseen = -1.0e30;
 
 /// Products of keys and queries, [keys][queries], and what becomes of them.

@@ -176,6 +176,8 @@ private:
 
 /// Conversion of a scalar or vector to another element type (pg.cast).
 Val convertElements(Emitter &e, Val value, mlir::Type element);
+/// f32 numbers that bf16 holds, as bf16: no rounding, every bit is kept.
+Val upperHalves(Emitter &e, Val value);
 /// Two f32 vectors rounded to bf16, the lanes of one behind those of the other.
 Val roundedHalves(Emitter &e, Val first, Val second);
 /// Rounds to the nearest value of a narrower float type, keeping the type.

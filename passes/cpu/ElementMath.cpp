@@ -1,5 +1,4 @@
-//===- ElementMath.cpp - elementwise ops on scalars and vectors
-//--------------===//
+//===- ElementMath.cpp - elementwise ops on scalars and vectors -------------===//
 //
 // No fast-math flags anywhere: a fused row computes the same bits as separate
 // ones. bf16 values are computed in f32 and rounded after every op.
@@ -59,7 +58,9 @@ bool hasNarrowVector(Emitter &e, Val x) {
 
 /// f32 or f64 rounded to bf16 values, same type. Both formats share the
 /// exponent of f32, so dropping significand bits is all (bf16 subnormals of an
-/// f64 keep more bits than they should; no model value is that small).
+/// f64 keep more bits than they should; no model value is that small). Subnormal f32
+/// numbers become zero, as by the instruction: kernels and lanes with and without it,
+/// which may compute the same number, agree in every bit.
 Val roundToBf16(Emitter &e, Val x) {
   if (hasNarrowVector(e, x))
     return convertElements(e, narrowVector(e, x), elementOf(x));
@@ -70,8 +71,12 @@ Val roundToBf16(Emitter &e, Val x) {
   Val quiet = bits | bitPattern(e, bits, uint64_t(1) << (wide ? 51 : 22));
   Val isNan = e.wrap(arith::CmpFOp::create(e.builder(), e.loc(),
                                            arith::CmpFPredicate::UNO, x, x));
-  return bitcast(e, e.select(isNan, quiet, roundBits(e, bits, wide ? 45 : 16)),
-                 elementOf(x));
+  Val rounded = roundBits(e, bits, wide ? 45 : 16);
+  if (!wide) {
+    Val isTiny = (bits & bitPattern(e, bits, 0x7f800000)) == bitPattern(e, bits, 0);
+    rounded = e.select(isTiny, bits & bitPattern(e, bits, 0x80000000), rounded);
+  }
+  return bitcast(e, e.select(isNan, quiet, rounded), elementOf(x));
 }
 
 template <typename Op> Val unary(Emitter &e, Val x) {
@@ -169,13 +174,7 @@ Val convertElements(Emitter &e, Val value, Type element) {
     Val x = f ? value : convertElements(e, value, b.getF32Type());
     if (hasNarrowVector(e, x))
       return narrowVector(e, x);
-    Val narrow = convertElements(e, roundToBf16(e, x), b.getF32Type());
-    Val bits = bitcast(e, narrow, b.getI32Type());
-    Val high = e.wrap(
-        arith::ShRUIOp::create(b, e.loc(), bits, e.constant(bits.type(), 16)));
-    Val half = e.wrap(arith::TruncIOp::create(
-        b, e.loc(), withShapeOf(value.type(), b.getI16Type()), high));
-    return bitcast(e, half, element);
+    return upperHalves(e, convertElements(e, roundToBf16(e, x), b.getF32Type()));
   }
   if (element.isInteger(1))
     return compareElements(e, Predicate::ne, value,
@@ -199,6 +198,14 @@ Val convertElements(Emitter &e, Val value, Type element) {
   return make(std::type_identity<arith::TruncIOp>());
 }
 
+Val upperHalves(Emitter &e, Val x) {
+  OpBuilder &b = e.builder();
+  Val bits = bitcast(e, x, b.getI32Type());
+  Val high = e.wrap(arith::ShRUIOp::create(b, e.loc(), bits, e.constant(bits.type(), 16)));
+  Val half = e.wrap(arith::TruncIOp::create(b, e.loc(), withShapeOf(x.type(), b.getI16Type()), high));
+  return bitcast(e, half, b.getBF16Type());
+}
+
 Val roundedHalves(Emitter &e, Val first, Val second) {
   OpBuilder &b = e.builder();
   Type bf16 = b.getBF16Type();
@@ -208,9 +215,7 @@ Val roundedHalves(Emitter &e, Val first, Val second) {
                       b.getStringAttr("llvm.x86.avx512bf16.cvtne2ps2bf16.512"),
                       ValueRange{second, first})
                       .getResult(0));
-  SmallVector<int64_t> all(2 * e.width());
-  std::iota(all.begin(), all.end(), 0);
-  return e.shuffle(convertElements(e, first, bf16), convertElements(e, second, bf16), all);
+  return e.joined(convertElements(e, first, bf16), convertElements(e, second, bf16));
 }
 
 Val roundElements(Emitter &e, Val value, Type narrow) {

@@ -384,6 +384,17 @@ Val Emitter::shuffle(Val a, Val c, ArrayRef<int64_t> mask) {
   return wrap(vector::ShuffleOp::create(b, location, a, c, mask));
 }
 
+static int64_t lanesOf(Val vector) {
+  return cast<VectorType>(vector.type()).getNumElements();
+}
+Val Emitter::joined(Val a, Val c) {
+  return shuffle(a, c, llvm::to_vector(llvm::seq<int64_t>(0, lanesOf(a) + lanesOf(c))));
+}
+Val Emitter::half(Val vector, int64_t which) {
+  int64_t count = lanesOf(vector) / 2;
+  return shuffle(vector, vector, llvm::to_vector(llvm::seq(which * count, (which + 1) * count)));
+}
+
 /// Folds the upper half onto the lower until one lane is left.
 static Val foldHalves(Emitter &e, Val vector, function_ref<Val(Val, Val)> op) {
   int64_t count = cast<VectorType>(vector.type()).getNumElements();

@@ -204,6 +204,10 @@ public:
   Val any(Val mask);
   /// Lanes picked from the concatenation of a and b.
   Val shuffle(Val a, Val b, llvm::ArrayRef<int64_t> mask);
+  /// The lanes of a, then those of b.
+  Val joined(Val a, Val b);
+  /// The first (0) or second (1) half of the lanes.
+  Val half(Val vector, int64_t which);
   /// i64 of an i32, sign-extended.
   Val toI64(Val v);
   Val toI32(Val v);

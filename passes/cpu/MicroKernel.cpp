@@ -69,11 +69,22 @@ void emitMicroKernel(Emitter &e, const MicroKernel &kernel) {
 
 } // namespace
 
+std::string sharedSymbol(const Emitter &e, bool pairs, const std::string &rest) {
+  return std::string(kPrefix) + (pairs ? kPairs : e.floatBytes() == 8 ? kDouble : kSingle) + rest;
+}
+
+std::optional<SharedSymbol> parseSharedSymbol(StringRef symbol) {
+  if (!symbol.consume_front(kPrefix))
+    return std::nullopt;
+  bool isDouble = symbol.consume_front(kDouble), pairs = !isDouble && symbol.consume_front(kPairs);
+  if (!isDouble && !pairs && !symbol.consume_front(kSingle))
+    return std::nullopt;
+  return SharedSymbol{isDouble, pairs, symbol};
+}
+
 std::string MicroKernel::symbol(const Emitter &e) const {
-  return kPrefix +
-         std::string(pairs ? kPairs : e.floatBytes() == 8 ? kDouble : kSingle) +
-         std::to_string(rows) + "x" + std::to_string(vectors) +
-         (panelVectors ? kOf + std::to_string(panelVectors) : std::string());
+  return sharedSymbol(e, pairs, std::to_string(rows) + "x" + std::to_string(vectors) +
+                                    (panelVectors ? kOf + std::to_string(panelVectors) : std::string()));
 }
 
 void callMicroKernel(Emitter &e, const MicroKernel &kernel,
@@ -89,14 +100,12 @@ void callMicroKernel(Emitter &e, const MicroKernel &kernel,
 
 bool defineMicroKernel(ModuleOp module, StringRef symbol,
                        const CpuTarget &target) {
-  StringRef rest = symbol;
+  auto parts = parseSharedSymbol(symbol);
+  if (!parts)
+    return false;
   MicroKernel kernel;
-  if (!rest.consume_front(kPrefix))
-    return false;
-  bool isDouble = rest.consume_front(kDouble);
-  kernel.pairs = rest.consume_front(kPairs);
-  if (!isDouble && !kernel.pairs && !rest.consume_front(kSingle))
-    return false;
+  kernel.pairs = parts->pairs;
+  StringRef rest = parts->rest;
   if (rest.consumeInteger(10, kernel.rows) || !rest.consume_front("x") ||
       rest.consumeInteger(10, kernel.vectors))
     return false;
@@ -106,16 +115,17 @@ bool defineMicroKernel(ModuleOp module, StringRef symbol,
     return false;
   Builder b(module.getContext());
   Emitter e(module, symbol, module.getLoc(),
-            isDouble ? Type(b.getF64Type()) : b.getF32Type(), target,
+            parts->isDouble ? Type(b.getF64Type()) : b.getF32Type(), target,
             argumentTypes(module.getContext()));
   emitMicroKernel(e, kernel);
   e.finish();
   return true;
 }
 
-bool isSharedFunction(StringRef symbol) { return symbol.starts_with(kPrefix); }
+bool isSharedFunction(StringRef symbol) { return parseSharedSymbol(symbol).has_value(); }
 bool isPairFunction(StringRef symbol) {
-  return symbol.starts_with(kPrefix) && symbol.contains(kPairs);
+  auto parts = parseSharedSymbol(symbol);
+  return parts && parts->pairs;
 }
 
 std::vector<std::string> sharedFunctionsOf(ModuleOp module) {

@@ -51,6 +51,16 @@ void callMicroKernel(Emitter &e, const MicroKernel &kernel,
 bool defineMicroKernel(mlir::ModuleOp module, llvm::StringRef symbol,
                        const CpuTarget &target);
 
+/// Name of a shared function that multiplies numbers of the emitter's float type, or
+/// pairs of bf16 numbers; `rest` says the kind and the sizes.
+std::string sharedSymbol(const Emitter &e, bool pairs, const std::string &rest);
+/// The parts of such a name.
+struct SharedSymbol {
+  bool isDouble, pairs;
+  llvm::StringRef rest;
+};
+/// Nothing when `symbol` is no name of a shared function.
+std::optional<SharedSymbol> parseSharedSymbol(llvm::StringRef symbol);
 /// Whether this is the name of a shared function.
 bool isSharedFunction(llvm::StringRef symbol);
 /// Whether it multiplies pairs of bf16 numbers.

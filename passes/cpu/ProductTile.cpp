@@ -101,9 +101,7 @@ ProductTile::Source ProductTile::pairsOfRows(Source numbers, Val extent,
       return e.pairs(first, second);
     if (lanes < e.width()) // of any width there are pairs of f32 vectors
       return e.pairs(convertElements(e, first, e.floatType()), convertElements(e, second, e.floatType()));
-    SmallVector<int64_t> both(2 * lanes);
-    std::iota(both.begin(), both.end(), 0);
-    return e.pairsOfHalves(e.shuffle(first, second, both));
+    return e.pairsOfHalves(e.joined(first, second));
   };
 }
 

@@ -1,6 +1,6 @@
 //===- TransposeKernel.cpp - a static matrix transposed --------------------===//
 //
-// bf16 numbers are widened on the way.
+// bf16 numbers are widened on the way and keep every bit.
 // An item is a 64 x 64 tile, moved as width x width blocks transposed in
 // registers; edges that are no whole block go element by element.
 //
@@ -28,6 +28,12 @@ FailureOr<KernelShape> emitTranspose(StructuredKernel kernel) {
     Type stored = lanes > 1 ? Type(VectorType::get({lanes}, from.element)) : from.element;
     return convertElements(e, e.load(stored, from.pointer, at), e.floatType());
   };
+  auto put = [&](Val value, Val at) {
+    if (to.element.isBF16() && !to.accumulates)
+      e.store(upperHalves(e, value), to.pointer, at);
+    else
+      to.put(e, value, at);
+  };
 
   e.loop(e.begin(), e.end(), 1, [&](Val item) {
     Val row0 = item / columnTiles * kTile, column0 = item % columnTiles * kTile;
@@ -41,12 +47,12 @@ FailureOr<KernelShape> emitTranspose(StructuredKernel kernel) {
             v.push_back(get((r + j) * columns + c, width));
           v = tile.transposeBlock(v);
           for (int64_t j = 0; j < width; ++j)
-            to.put(e, v[j], (c + j) * rows + r);
+            put(v[j], (c + j) * rows + r);
         };
         auto edge = [&] {
           e.loop(r, e.min(r + width, rowEnd), 1, [&](Val i) {
             e.loop(c, e.min(c + width, columnEnd), 1, [&](Val j) {
-              to.put(e, get(i * columns + j, 1), j * rows + i);
+              put(get(i * columns + j, 1), j * rows + i);
             });
           });
         };

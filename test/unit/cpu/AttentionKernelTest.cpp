@@ -15,6 +15,7 @@ namespace {
 struct Shape {
   int64_t heads, groups, d, e, window;
   bool bySegment;
+  double scale = 0.75;
 };
 
 double roundToBf16(double x) {
@@ -29,7 +30,7 @@ struct Reference {
   template <typename T>
   Reference(const Shape &s, int64_t n, const PackedBatch &batch,
             const std::vector<T> &q, const std::vector<T> &k,
-            const std::vector<T> &v, const std::vector<T> &dout, double scale,
+            const std::vector<T> &v, const std::vector<T> &dout,
             bool rounds = false)
       : out(n * s.heads * s.e), lse(n * s.heads), delta(n * s.heads),
         dq(q.size()), dk(k.size()), dv(v.size()) {
@@ -48,7 +49,7 @@ struct Reference {
           double z = 0;
           for (int64_t j = 0; j < s.d; ++j)
             z += double(qt[j]) * k[(u * s.groups + g) * s.d + j];
-          p.push_back(scale * z);
+          p.push_back(s.scale * z);
           peak = std::max(peak, p.back());
         }
         for (double z : p)
@@ -72,7 +73,7 @@ struct Reference {
             dp += double(dt[j]) * v[(u * s.groups + g) * s.e + j];
             dv[(u * s.groups + g) * s.e + j] += p[u - first] * dt[j];
           }
-          double ds = scale * factor(p[u - first] * (dp - dot));
+          double ds = s.scale * factor(p[u - first] * (dp - dot));
           for (int64_t j = 0; j < s.d; ++j) {
             dq[(t * s.heads + h) * s.d + j] +=
                 ds * k[(u * s.groups + g) * s.d + j];
@@ -89,7 +90,7 @@ std::string tokens(int64_t heads, int64_t width, const std::string &element) {
 }
 
 std::string attributes(const Shape &s) {
-  return "{scale = 0.75 : f64, window = " + std::to_string(s.window) +
+  return "{scale = " + std::to_string(s.scale) + " : f64, window = " + std::to_string(s.window) +
          " : i64, within = " + (s.bySegment ? "1" : "0") + " : i32}";
 }
 
@@ -160,7 +161,7 @@ void check(const Shape &s, const std::string &element, int64_t vectorBytes,
     auto v = noise<T>(n * s.groups * s.e, 3);
     auto dout = noise<T>(n * s.heads * s.e, 4);
     spread(scores, q, k);
-    Reference want(s, n, batch, q, k, v, dout, 0.75);
+    Reference want(s, n, batch, q, k, v, dout);
     std::vector<T> out(want.out.size(), NAN), lse(want.lse.size(), NAN);
     forward.run({q.data(), k.data(), v.data(), out.data(), lse.data()},
                 batch.view);
@@ -225,7 +226,7 @@ void checkPairs(const Shape &s, int64_t vectorBytes,
     PackedBatch batch = rows.empty() ? oddBatch(n) : PackedBatch(n, rows, rows);
     Halves q(n * s.heads * s.d, 1), k(n * s.groups * s.d, 2), v(n * s.groups * s.e, 3);
     Halves dout(n * s.heads * s.e, 4);
-    Reference want(s, n, batch, q.values, k.values, v.values, dout.values, 0.75, true);
+    Reference want(s, n, batch, q.values, k.values, v.values, dout.values, true);
     std::vector<float> out(want.out.size(), NAN), lse(want.lse.size(), NAN);
     forward.run({q.bits.data(), k.bits.data(), v.bits.data(), out.data(), lse.data()}, batch.view);
     EXPECT_LT(worstError(lse, want.lse), 1e-5);
@@ -251,10 +252,16 @@ TEST(AttentionOfPairs, WindowAndWidthsThatFillNoVector) { checkPairs({3, 3, 18, 
 TEST(AttentionOfPairs, FiveHeadsForAGroup) { checkPairs({5, 1, 32, 48, 0, true}, 64, {1, 97, 260}); }
 TEST(AttentionOfPairs, WindowOfOneSeesOnlyItself) { checkPairs({2, 2, 12, 16, 1, false}, 64); }
 TEST(AttentionOfPairs, StretchesOfSeveralParts) { checkPairs({2, 1, 16, 16, 0, false}, 64, {2100}, {1500}); }
+// What is not seen stays hidden whatever the products are multiplied by.
+TEST(AttentionOfPairs, NegativeScaleAndNone) {
+  for (double scale : {-0.75, 0.0})
+    checkPairs({4, 2, 16, 24, 0, true, scale}, 64);
+}
 TEST(AttentionOfPairs, WithTheInstructionWhereThisCpuHasIt) {
   if (!pg::rt::cpuFlags().count(pg::rt::kVersionFlag))
     GTEST_SKIP() << "this CPU has no avx512_bf16";
   checkPairs({8, 4, 64, 64, 0, true}, 64, {257, 530}, {}, pg::PairDot::Instruction);
+  checkPairs({4, 2, 16, 24, 0, true, -0.75}, 64, {257}, {}, pg::PairDot::Instruction);
 }
 
 TEST(AttentionKernel, GroupedHeadsInSegments) {
@@ -265,6 +272,10 @@ TEST(AttentionKernel, SmallAndUnequalWidthsInRows) {
 }
 TEST(AttentionKernel, WindowAndOddWidth) {
   check<float>({3, 3, 16, 33, 50, true}, "f32", 64, 5e-6);
+}
+TEST(AttentionKernel, NegativeScaleAndNone) {
+  for (double scale : {-0.75, 0.0})
+    check<float>({4, 2, 16, 24, 0, true, scale}, "f32", 64, 5e-6);
 }
 TEST(AttentionKernel, WindowOfOneSeesOnlyItself) {
   check<float>({2, 2, 12, 16, 1, false}, "f32", 64, 5e-6);

@@ -1,6 +1,8 @@
 //===- RowKernelTest.cpp - row kernels against plain double loops -------------===//
 #include "KernelRunner.h"
 
+#include "runtime/device/cpu/CpuCode.h"
+
 #include <gtest/gtest.h>
 
 using namespace pg::test;
@@ -582,6 +584,37 @@ pg.kernel_def @k attributes {modes = array<i64: 0, 0>} {
   }
 }
 
+// Kernels with and without the instruction compute some numbers twice: in whole vectors,
+// in tails, and one by one.
+TEST(RowKernel, RoundingToBf16HasTheSameBitsWithAndWithoutTheInstruction) {
+  if (!pg::rt::cpuFlags().count(pg::rt::kVersionFlag))
+    GTEST_SKIP() << "this CPU has no avx512_bf16";
+  constexpr int64_t kWidth = 37, kTokens = 64;
+  std::string type = "tensor<?x37xf32>", half = "tensor<?x37xbf16>";
+  std::string text = "pg.kernel_def @k attributes {modes = array<i64: 0, 0>} {\n^bb0(%x: " + type +
+                     "):\n  %r = pg.round %x to bf16 : " + type + "\n  %c = pg.cast %x : " + type + " -> " + half +
+                     "\n  pg.yield %r, %c : " + type + ", " + half + "\n}\n";
+  std::vector<float> x = noise<float>(kWidth * kTokens, 31);
+  const float kinds[] = {0, 1e-40f, 1.1754943e-38f, 1.17549435e-38f, 3e38f, 3.4e38f, INFINITY, NAN, 1.00390625f, 1e-20f};
+  for (size_t i = 0; i < x.size(); ++i)
+    if (i % 3 == 0)
+      x[i] = std::copysign(kinds[i / 3 % std::size(kinds)], x[i]);
+  auto run = [&](pg::PairDot how) {
+    KernelRunner kernel(text, 64, how);
+    EXPECT_TRUE(kernel.isReady());
+    std::vector<uint32_t> rounded(x.size());
+    std::vector<uint16_t> halves(x.size());
+    PackedBatch batch(kTokens, {}, {});
+    kernel.run({x.data(), rounded.data(), halves.data()}, batch.view);
+    return std::pair(rounded, halves);
+  };
+  auto with = run(pg::PairDot::Instruction), without = run(pg::PairDot::None);
+  EXPECT_EQ(with, without);
+  for (size_t i = 0; i < x.size(); ++i)
+    EXPECT_EQ(with.first[i], uint32_t(with.second[i]) << 16);
+  EXPECT_EQ(without.second[3] & 0x7fff, 0); // of a subnormal number
+}
+
 /// Error in units of the last place of the float nearest to the true value.
 double ulps(float got, double want) {
   float nearest = static_cast<float>(want);
@@ -643,9 +676,9 @@ TEST(TransposeKernel, MovesEveryElementOfAnyType) {
                "):\n  %y = pg.transpose %x {permutation = array<i64: 1, 0>} : " + from + " -> " + to +
                "\n  pg.yield %y : " + to + "\n}\n";
       };
-      auto check = [&](const std::string &element, auto value) {
+      auto check = [&](const std::string &element, auto value, pg::PairDot how = pg::PairDot::None) {
         using T = decltype(value(0));
-        KernelRunner kernel(text(element), bytes);
+        KernelRunner kernel(text(element), bytes, how);
         ASSERT_TRUE(kernel.isReady());
         EXPECT_EQ(kernel.category(), "transpose");
         std::vector<T> x, want(rows * columns), got(rows * columns);
@@ -660,7 +693,10 @@ TEST(TransposeKernel, MovesEveryElementOfAnyType) {
       check("f32", [](int64_t i) { return float(i); });
       check("f64", [](int64_t i) { return double(i); });
       // Numbers of all sizes and signs, none of them a NaN.
-      check("bf16", [](int64_t i) { return uint16_t(i * 7919 % 0x7F00 + (i % 2) * 0x8000); });
+      auto halves = [](int64_t i) { return uint16_t(i * 7919 % 0x7F00 + (i % 2) * 0x8000); };
+      check("bf16", halves);
+      if (bytes == 64 && pg::rt::cpuFlags().count(pg::rt::kVersionFlag))
+        check("bf16", halves, pg::PairDot::Instruction);
     }
 }
 
