@@ -75,7 +75,11 @@ void compileJob(Job &job, MLIRContext &context, const Target &target,
   FailureOr<KernelShape> shape = emitKernel(def, *module, target.emission());
   if (failed(shape))
     return fail("emission failed");
-  job.kernel = {shape->scratchBytes, shape->items, std::nullopt, shape->category, false};
+  job.kernel = {.scratchBytes = shape->scratchBytes,
+                .items = shape->items,
+                .versionItems = std::nullopt,
+                .category = shape->category,
+                .multipliesPairs = job.multipliesPairs};
   if (failed(lowerToLLVM(*module)))
     return fail("lowering failed");
   job.shared = sharedFunctionsOf(*module);
@@ -169,7 +173,6 @@ FailureOr<EmittedCode> emitCpu(ModuleOp outlined, const Target &target,
       mergeVersion(code.kernels[symbol], job.kernel);
     } else {
       code.kernels[symbol] = job.kernel;
-      code.kernels[symbol].multipliesPairs = job.multipliesPairs;
       code.cached += job.cached;
     }
     objects.push_back(std::move(job.object));

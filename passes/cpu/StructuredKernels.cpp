@@ -40,6 +40,8 @@ Operation *findStructuredOp(KernelDefOp def) {
 }
 
 bool hasBf16Factors(Operation *op) {
+  if (!getElementTypeOrSelf(op->getResult(0).getType()).isF32())
+    return false;
   if (isa<AttentionOp, AttentionGradOp>(op)) {
     // q, k, v and the gradient of the result; a head's features are whole pairs.
     int64_t factors = isa<AttentionOp>(op) ? 3 : 4;

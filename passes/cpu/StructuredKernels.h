@@ -43,7 +43,7 @@ mlir::Operation *findStructuredOp(KernelDefOp def);
 
 /// Whether the factors of a product, of the product of a head, or of attention with
 /// whole pairs of features, are bf16 numbers (or codes, which bf16 holds), one of them
-/// bf16 at least.
+/// bf16 at least, and the sums f32.
 bool hasBf16Factors(mlir::Operation *op);
 
 /// Emits `def` as function `@<its symbol>` into `module`; `def` must have a

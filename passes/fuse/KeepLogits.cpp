@@ -11,9 +11,10 @@
 //   dx = g w, dw = g^T x
 //
 // with `top` the softcap c where that bounds s well, else max s. The rows
-// between the products fuse into one kernel, whose g may lie where z was. Three
-// products instead of five, and one exp and one tanh for a logit instead of
-// three, for N x V numbers in memory.
+// between the products fuse into one kernel, whose g may lie where z was, unless
+// a precision policy stores it in another type. Three products instead of five,
+// and one exp and one tanh for a logit instead of three, for N x V numbers in
+// memory.
 //
 // Everything made here counts as backward: it stands where the program turns, so
 // the choice of what to rebuild has nothing to decide about it.
@@ -38,7 +39,8 @@ namespace {
 /// for a kept byte).
 constexpr double kMinFlopsPerByte = 12;
 /// Times the logits or what replaces them cross memory: the product writes
-/// them, the rows read and write them, two products read them.
+/// them, the rows read and write them, two products read them. Where a policy stores g
+/// in half the bytes it is 3.5; such a byte must save somewhat more.
 constexpr double kCrossings = 5;
 
 /// A loss whose log-sum-exp nothing but its gradients reads.
@@ -168,7 +170,8 @@ std::string reasonAgainst(func::FuncOp entry, MutableArrayRef<Head> heads,
     if (saved < kMinFlopsPerByte * kCrossings * head.logitBytes())
       return "a product of depth " + std::to_string(int64_t(head.depth())) +
              " costs less than moving them";
-    logitBytes += head.logitBytes();
+    // Of another type than z, g lies beside it.
+    logitBytes += head.logitBytes() * (storedShare == 1 ? 1 : 1 + storedShare);
   }
   if (logitBytes * double(maxTokens) <= double(choice.smallBytes))
     return "";

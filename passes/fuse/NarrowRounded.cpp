@@ -3,8 +3,9 @@
 // A program may state that it iterates in bf16 (`round(x, bf16)` on f32 values).
 // Such a value loses nothing when it is stored as bf16, and a product of two of
 // them is a product of bf16 factors with f32 sums, which some targets do many
-// times faster and every one with half the bytes. Nothing else changes: the
-// value is narrowed where it is stored and widened where maths reads it.
+// times faster (and add up in another order) and every one with half the bytes.
+// Nothing else changes: the value is narrowed where it is stored and widened
+// where maths reads it.
 //
 //   1. Exact are values that are rounded to bf16, widened from it, or moved from
 //      exact ones. Exact results of kernels are the candidates; stores into

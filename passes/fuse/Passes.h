@@ -60,7 +60,8 @@ inline constexpr llvm::StringLiteral kIntoProductAttr = "pg.into_product";
 mlir::LogicalResult fuseEntry(mlir::func::FuncOp entry, int64_t &numAbsorbed);
 /// Storage types of a precision policy (pg-narrow); fails on an unknown name.
 /// `rounded`: what entries without a token axis round to bf16 themselves is stored as
-/// bf16, for targets that multiply bf16 faster; no bit changes.
+/// bf16, for targets that multiply bf16 faster; products of such values may be summed up
+/// in another order, nothing else changes.
 mlir::LogicalResult narrowStorage(mlir::ModuleOp module, llvm::StringRef policy,
                                   bool rounded = false);
 /// Kernels to kernel_defs and launches (pg-outline); returns the number of

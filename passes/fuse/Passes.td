@@ -64,8 +64,10 @@ def NarrowPass : Pass<"pg-narrow", "::mlir::ModuleOp"> {
     them) become narrow where the precision policy says so; casts stand inside
     the kernels that write and read them. Row-wise maths, sums, statistics of rows
     and heads, partial sums, gradients, parameters and outputs stay wide.
-    With `rounded`, entries without a token axis keep what they round to bf16
-    themselves as bf16 between kernels, which changes no bit.
+    Logits that a loss keeps for its gradients (pg.wide) stay wide too. With
+    `rounded`, entries without a token axis keep what they round to bf16 themselves
+    as bf16 between kernels: no value changes by that, but their products are then
+    ones of bf16 factors, which targets may sum up in another order.
   }];
   let options = [
     Option<"policy", "policy", "std::string", "\"\"",

@@ -52,8 +52,8 @@ public:
   virtual std::string name() const = 0;
   /// "CPU, 2 threads"; "NVIDIA H100 80GB HBM3 (cuda:0, sm_90a)".
   virtual std::string describe() const = 0;
-  /// What of the package's code runs, and on which instructions: two runs with the
-  /// same text, of packages by the same compiler, leave the same bits.
+  /// What of the package's code runs, and on which instructions, for records: runs
+  /// with other texts may leave other bits.
   virtual std::string codeText() const = 0;
 
   /// Zeroed memory, at least 64-byte aligned, owned by the device. A kernel may

@@ -159,8 +159,8 @@ double copyRate(ThreadPool &pool) {
 
 struct PeakMeter::Loop {
   Arithmetic what;
-  int64_t roundsOfPart;
-  std::vector<double> rates;
+  int64_t roundsOfPart = 1000; ///< doubled until a part takes long enough
+  std::vector<double> rates = {};
 
   double secondsOf(ThreadPool &pool, int64_t rounds) const {
     std::atomic<double> sink{0};
@@ -180,9 +180,9 @@ struct PeakMeter::Loop {
 };
 
 PeakMeter::PeakMeter(ThreadPool &pool, PeakKind kind, bool withPairs) : pool(pool) {
-  loops.push_back({choose(kind), 1000, {}});
+  loops.push_back({choose(kind)});
   if (withPairs)
-    loops.push_back({choose(PeakKind::BF16Dot), 1000, {}});
+    loops.push_back({choose(PeakKind::BF16Dot)});
 }
 PeakMeter::~PeakMeter() = default;
 

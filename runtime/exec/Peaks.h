@@ -36,6 +36,8 @@ public:
   /// `withPairs`: of pairs of bf16 numbers beside `kind`.
   PeakMeter(ThreadPool &pool, PeakKind kind, bool withPairs = false);
   ~PeakMeter();
+  PeakMeter(const PeakMeter &) = delete;
+  PeakMeter &operator=(const PeakMeter &) = delete;
 
   /// Independent multiply-adds from registers for some hundredths of a second. To be called between the runs that are compared
   /// with it: a processor's clock under wide vectors depends on how long they have been at work, and on other work on the

@@ -33,7 +33,9 @@ public:
     double threadSeconds = 0;  ///< processor time in the kernel, of all threads; 0 where the device does not tell
     int64_t launches = 0;
     double flops = 0, bytes = 0;
-    double pairFlops = 0;      ///< of the flops, in products of pairs of bf16 numbers
+    /// Of the flops, those of kernels whose products are of pairs of bf16 numbers on CPUs
+    /// that can (Kernel::multipliesPairs); Peaks says whether this one does.
+    double pairFlops = 0;
   };
   /// One launch, or a thread's part of it.
   struct Event {

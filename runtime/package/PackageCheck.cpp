@@ -121,14 +121,14 @@ Status checkPort(const Package &package, const Entry &entry, const Port &port, b
   return Status::ok();
 }
 
-Status checkItems(const Entry &entry, const WorkItems &items) {
+Status checkItems(const std::string &field, const Entry &entry, const WorkItems &items) {
   if (items.tokensPerItem > 0 && entry.maxTokens == 0)
-    return corrupt("work items per token in an entry without a token axis");
+    return corrupt(field + " are per token in an entry without a token axis");
   __int128 count = items.multiplier;
   if (items.tokensPerItem > 0)
     count *= (__int128(entry.maxTokens) + items.tokensPerItem - 1) / items.tokensPerItem;
   if (count > kMaxElements || items.grain > kMaxElements)
-    return corrupt("more than 2^40 work items");
+    return corrupt(field + " are more than 2^40");
   return Status::ok();
 }
 
@@ -139,8 +139,10 @@ Status checkLaunch(const Package &package, const Entry &entry, const Launch &lau
   for (const BufferRef &buffer : launch.buffers)
     if (Status status = checkBuffer(package, entry, buffer); !status)
       return status;
-  for (const WorkItems &items : {launch.items, launch.versionItems.value_or(launch.items)})
-    if (Status status = checkItems(entry, items); !status)
+  if (Status status = checkItems("items", entry, launch.items); !status)
+    return status;
+  if (launch.versionItems)
+    if (Status status = checkItems("version_items", entry, *launch.versionItems); !status)
       return status;
   for (const Written &written : launch.writes) {
     if (written.buffer >= launch.buffers.size())

@@ -219,13 +219,13 @@ Json toJson(const WorkItems &items) {
   return Json::array({items.tokensPerItem, items.multiplier, items.grain, items.wantsRuns});
 }
 
-WorkItems readItems(const Json &value, JsonFields &owner) {
+WorkItems readItems(const std::string &field, const Json &value, JsonFields &owner) {
   auto isCount = [&](size_t at, int64_t least) {
     return value[at].is_number_integer() && value[at].get<int64_t>() >= least && value[at].get<int64_t>() <= kMaxInt;
   };
   if (value.is_array() && value.size() == 4 && isCount(0, 0) && isCount(1, 0) && isCount(2, 1) && value[3].is_boolean())
     return {value[0].get<int64_t>(), value[1].get<int64_t>(), value[2].get<int64_t>(), value[3].get<bool>()};
-  owner.fail("work items are " + value.dump() + ", expected [tokens per item, multiplier, grain of 1 or more, wants runs]");
+  owner.fail(field + " are " + value.dump() + ", expected [tokens per item, multiplier, grain of 1 or more, wants runs]");
   return {};
 }
 
@@ -254,9 +254,9 @@ Launch readLaunch(JsonFields &fields) {
     if (!readNumber(value, launch.scalars.back()))
       fields.fail("'scalars' holds " + value.dump() + ", expected a number");
   }
-  launch.items = readItems(fields.array("items"), fields);
+  launch.items = readItems("items", fields.array("items"), fields);
   if (fields.has("version_items"))
-    launch.versionItems = readItems(fields.array("version_items"), fields);
+    launch.versionItems = readItems("version_items", fields.array("version_items"), fields);
   for (const Json &value : fields.array("writes"))
     launch.writes.push_back(readWritten(value, fields));
   launch.location = fields.string("location");

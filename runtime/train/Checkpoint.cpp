@@ -243,7 +243,8 @@ StatusOr<TrainState> Checkpoints::restore(int64_t step) {
   auto runs = [](const std::string &compiler, const std::string &code) { return code + ", compiled by " + compiler; };
   if (std::string now = executor.device().codeText(); compiler != package.compiler || code != now)
     note("checkpoint '" + at + "' was written by other code (" + runs(compiler, code) + "; now " +
-         runs(package.compiler, now) + "): the run goes on, but its bits may differ from those of one code");
+         runs(package.compiler, now) + "): the run goes on, but may differ in the last bits from one that was not "
+         "interrupted; resume with the package and on the kind of machine it was started with to avoid that");
   return state;
 }
 

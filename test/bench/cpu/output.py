@@ -111,14 +111,14 @@ def table(results):
             if side.get("failed"):
                 lines.append(f"| | | {name} failed | | | {side['failed'].strip().splitlines()[-1][:100]} | | |")
     lines += ["", "Peak of the steps, of PyTorch without what importing and compiling took before. First step: process start to the end of the "
-              "first step of one call, nothing cached; PyTorch's includes import and, for compile, torch.compile.", "", "| checked | | |", "|---|---|---|"]
+              "first step of one call, nothing cached; PyTorch's includes import and, for compile and onednn, torch.compile.", "", "| checked | | |", "|---|---|---|"]
     for check in results["checks"]:
         lines.append(f"| {check['what']} | {check.get('numbers', check.get('why', ''))} | {'ok' if check['ok'] else 'FAILED'} |")
     return "\n".join(lines) + "\n"
 
 
 COLOURS = {"pgrun f32": "#1f5fa8", "pgrun bf16": "#7fb0e0", "PyTorch eager f32": "#d9822b", "PyTorch compile f32": "#a85a12",
-           "PyTorch eager bf16": "#f0c08a", "PyTorch compile bf16": "#d6a46a"}
+           "PyTorch onednn f32": "#7a3d06", "PyTorch eager bf16": "#f0c08a", "PyTorch compile bf16": "#d6a46a"}
 
 
 def chart(results):

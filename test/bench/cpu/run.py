@@ -24,6 +24,7 @@ import output  # noqa: E402
 from sides import Ours, Theirs, environment, run_program  # noqa: E402
 from tensors import fill_zeros, write_safetensors  # noqa: E402
 
+WAYS = ["eager", "compile", "onednn"]
 CALL_TOKENS = 2048  # of one accumulation or one scoring, on both sides
 START = time.monotonic()
 
@@ -112,7 +113,9 @@ class Benchmark:
         for precision in precisions:
             for way in options.ways:
                 if way == "onednn" and precision != "f32":
-                    continue  # what the library does anyway
+                    if options.ways == ["onednn"]:
+                        say(f"{name}, rows of {row}: no PyTorch in {precision}: bf16 products are oneDNN's in every way, --ways compile runs it")
+                    continue
                 cache = self.path(f"inductor-{model.replace('/', '-')}-{phase or 'main'}-{precision}-{way}")
                 say(f"{name}, rows of {row}: starting PyTorch, {way}, {precision}")
                 sides.append(Theirs(options.python, os.path.join(HERE, "worker.py"), about, precision, way, cache,
@@ -198,13 +201,16 @@ def main():
     parser.add_argument("--quick", action="store_true", help="rows of 1,024 and f32 only, without the looped model; minutes")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--workloads", default="", help="names, comma separated; with :ROW one row length")
-    parser.add_argument("--ways", default="eager,compile,onednn")
+    parser.add_argument("--ways", default=",".join(WAYS), help="how PyTorch runs (onednn: compiled, its f32 products by oneDNN; in f32 alone)")
     parser.add_argument("--precisions", default="", help="f32,bf16 (default: bf16 not everywhere on a CPU without bf16 instructions)")
     parser.add_argument("--all", action="store_true", help="bf16 everywhere whatever the CPU")
     parser.add_argument("--rounds", type=int, default=3, help="runs of every side")
     parser.add_argument("--check-only", action="store_true")
     options = parser.parse_args()
     options.ways = options.ways.split(",")
+    for way in options.ways:
+        if way not in WAYS:
+            parser.error(f"--ways: no way '{way}', there are {', '.join(WAYS)}")
     options.precisions = options.precisions.split(",") if options.precisions else []
     options.slow_rounds = 1
     options.step_rounds, options.step_limit = (1, 20) if options.quick else (2, 60)

@@ -93,6 +93,8 @@ def chunked_head(chunk):
 
     def run(x, w, targets, softcap, reduction, product=F.linear):
         if reduction == "mean":
+            if product is not F.linear:
+                raise ValueError("the chunked head has its own products; use plain_head")
             return _ChunkedMean.apply(x, w, targets, softcap, chunk)
         parts = zip(x.split(chunk), targets.split(chunk))
         return torch.cat([plain_head(part, w, want, softcap, reduction, product) for part, want in parts])

@@ -156,15 +156,15 @@ TEST(Package, SizesMayNotOverflow) {
 
   package = smallPackage();
   package.entries[0].launches[0].items.multiplier = std::numeric_limits<int64_t>::max();
-  expectCorrupt(package, "more than 2^40 work items");
+  expectCorrupt(package, ": items are more than 2^40");
 
   package = smallPackage();
   package.entries[0].launches[0].items.grain = 0;
-  expectCorrupt(package, "work items are [1,1,0,false], expected [tokens per item, multiplier, grain of 1 or more, wants runs]");
+  expectCorrupt(package, ": items are [1,1,0,false], expected [tokens per item, multiplier, grain of 1 or more, wants runs]");
 
   package = smallPackage();
   package.entries[0].launches[0].versionItems = {0, std::numeric_limits<int64_t>::max(), 1, true};
-  expectCorrupt(package, "more than 2^40 work items");
+  expectCorrupt(package, "version_items are more than 2^40");
 
   package = smallPackage();
   package.entries[0].launches[0].versionItems = {16, 3, 2, true};
