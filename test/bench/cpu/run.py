@@ -25,6 +25,7 @@ from sides import Ours, Theirs, environment, run_program  # noqa: E402
 from tensors import fill_zeros, write_safetensors  # noqa: E402
 
 WAYS = ["eager", "compile", "onednn"]
+LEFT_BEHIND = 1.5  # times the time of the fastest PyTorch mode of a precision
 CALL_TOKENS = 2048  # of one accumulation or one scoring, on both sides
 START = time.monotonic()
 
@@ -153,23 +154,17 @@ class Benchmark:
         for side in alive:
             side.warm_up()
         for what in ("accumulate", "score"):
-            for i in range(self.options.rounds):
-                for side in alive:
-                    # A side far behind is not asked again and again.
-                    known = side.result.get(what, [])
-                    fastest = min(min(other.result[what]) for other in alive if other.result.get(what)) if i else 0
-                    if i and min(known) > 2.5 * fastest and i >= self.options.slow_rounds:
-                        continue
-                    side.measure(what)
-            say(f"{name}, rows of {row}: {what} " + "  ".join(
-                f"{side.name} {CALL_TOKENS / output.median(side.result[what]):.0f}" for side in alive) + " tokens/s")
+            alternate(alive, what, self.options.rounds, lambda side: side.measure(what))
+            tell(name, row, alive, what, CALL_TOKENS)
         for side in alive:
-            side.step(calls, self.options.step_limit, self.options.step_rounds)
+            side.begin_steps(calls, self.options.step_limit)
+        alternate(alive, "step", self.options.step_rounds, lambda side: side.step())
+        for side in alive:
+            side.end_steps()
+        tell(name, row, alive, "step", calls * CALL_TOKENS)
         for side in alive:
             if isinstance(side, Ours):
                 side.profile(self.path(f"{name}-{row}-{side.precision}-profile.json"))
-        say(f"{name}, rows of {row}: step " + "  ".join(
-            f"{side.name} {calls * CALL_TOKENS / output.median(side.result['step']):.0f}" for side in alive) + " tokens/s")
 
     def write(self):
         with open(self.path("results.json"), "w", encoding="utf-8") as file:
@@ -178,6 +173,26 @@ class Benchmark:
             file.write(output.table(self.results))
         with open(self.path("chart.svg"), "w", encoding="utf-8") as file:
             file.write(output.chart(self.results))
+
+
+def alternate(sides, what, rounds, ask):
+    """Asks every side once a round. A PyTorch mode that another one of its precision has left behind is asked once: nothing is compared with it."""
+    for i in range(rounds):
+        for side in sides:
+            if i and is_left_behind(side, sides, what):
+                continue
+            ask(side)
+
+
+def is_left_behind(side, sides, what):
+    rivals = [min(other.result[what]) for other in sides
+              if isinstance(other, Theirs) and other.precision == side.precision and other.result.get(what)]
+    return isinstance(side, Theirs) and (not side.result.get(what) or min(side.result[what]) > LEFT_BEHIND * min(rivals))
+
+
+def tell(name, row, sides, what, tokens):
+    say(f"{name}, rows of {row}: {what} " + "  ".join(
+        f"{side.name} {tokens / output.median(side.result.get(what, [])):.0f}" for side in sides) + " tokens/s")
 
 
 def machine(threads):
@@ -204,7 +219,7 @@ def main():
     parser.add_argument("--ways", default=",".join(WAYS), help="how PyTorch runs (onednn: compiled, its f32 products by oneDNN; in f32 alone)")
     parser.add_argument("--precisions", default="", help="f32,bf16 (default: bf16 not everywhere on a CPU without bf16 instructions)")
     parser.add_argument("--all", action="store_true", help="bf16 everywhere whatever the CPU")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of every side")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of every side, forward + backward and evaluation")
     parser.add_argument("--check-only", action="store_true")
     options = parser.parse_args()
     options.ways = options.ways.split(",")
@@ -212,8 +227,7 @@ def main():
         if way not in WAYS:
             parser.error(f"--ways: no way '{way}', there are {', '.join(WAYS)}")
     options.precisions = options.precisions.split(",") if options.precisions else []
-    options.slow_rounds = 1
-    options.step_rounds, options.step_limit = (1, 20) if options.quick else (2, 60)
+    options.step_rounds, options.step_limit = (1, 20) if options.quick else (3, 60)
     os.makedirs(options.out, exist_ok=True)
     for name in os.listdir(options.out):
         if name.startswith("inductor-"):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+from output import median
 from tensors import read_safetensors
 
 _CLEARED = ("OMP_", "MKL_", "KMP_", "GOMP_", "PG_", "TORCHINDUCTOR_", "TORCH_")
@@ -72,20 +73,23 @@ class Ours:
         self.result.setdefault(what + "_processor", []).append(result["processor_seconds"])
         self.result.setdefault(what + "_of_peak", []).append(result["share_of_peak_flops"])
 
-    def step(self, calls, limit, rounds):
-        """A step that takes long is the first run of its process, pages and all; a short one is run again."""
-        is_long = 2 * calls * min(self.result["accumulate"]) > limit
-        for _ in range(1 if is_long else rounds):
-            result = self._bench("accumulate", "--step", "--repeat", "0" if is_long else "1", batch=self.step_batch)
-            self.result.setdefault("step", []).append(result["median_seconds"])
-            self.result.setdefault("step_of_peak", []).append(result["share_of_peak_flops"])
+    def begin_steps(self, calls, limit):
+        """A step that takes longer than `limit` seconds is the first run of its process, pages and all; a short one is run again."""
+        self.step_repeats = "0" if 2 * calls * min(self.result["accumulate"]) > limit else "1"
+
+    def step(self):
+        result = self._bench("accumulate", "--step", "--repeat", self.step_repeats, batch=self.step_batch)
+        self.result.setdefault("step", []).append(result["median_seconds"])
+        self.result.setdefault("step_of_peak", []).append(result["share_of_peak_flops"])
+        self.result["peak_bytes"] = max(result["peak_resident_bytes"], self.result.get("peak_bytes", 0))
+
+    def end_steps(self):
         self.result["step_is"] = "measured"
-        self.result["peak_bytes"] = result["peak_resident_bytes"]
 
     def profile(self, path):
         """Of a whole step of one call: rates against the peaks measured in the same process."""
         with open(path, "w", encoding="utf-8") as file:
-            profile = self._bench("accumulate", "--step", "--repeat", "2", "--profile")["profile"]
+            profile = self._bench("accumulate", "--step", "--repeat", "5", "--profile")["profile"]
             json.dump(profile, file, indent=1)
         self.result["peaks"] = profile["peaks"]
         self.result["of_peak"] = {row["name"]: row["share_of_peak_flops"] for row in profile["programs"] + profile["categories"]}
@@ -161,20 +165,25 @@ class Theirs:
             self.result.setdefault(what, []).append(answer["seconds"])
             self.result.setdefault(what + "_processor", []).append(answer["processor"])
 
-    def step(self, calls, limit, rounds):
-        """Of a step too slow to wait for: `calls` times the median accumulation, and the optimizer alone."""
-        accumulations = sorted(self.result["accumulate"])
-        is_long = calls * accumulations[0] > limit
+    def begin_steps(self, calls, limit):
+        """A step longer than `limit` seconds is too slow to wait for: `calls` times the median accumulation, and the optimizer alone."""
+        self.calls = calls
+        self.is_composed = calls * min(self.result["accumulate"]) > limit
         self.ask("peak")
-        if is_long:
-            self.ask("step", 1)
-        else:
-            self.result["step"] = [self.ask("step", calls)["seconds"] for _ in range(rounds)]
-        self.result["peak_bytes"] = self.ask("peak")["bytes"]
-        if is_long:
+
+    def step(self):
+        if not self.is_composed:
+            self.result.setdefault("step", []).append(self.ask("step", self.calls)["seconds"])
+        elif "step" not in self.result:
+            self.ask("step", 1)  # for its memory
+            self.result["peak_bytes"] = self.ask("peak")["bytes"]
             optimizer = min(self.ask("optimizer")["seconds"] for _ in range(2))
-            self.result["step"] = [calls * accumulations[len(accumulations) // 2] + optimizer]
-        self.result["step_is"] = "composed" if is_long else "measured"
+            self.result["step"] = [self.calls * median(self.result["accumulate"]) + optimizer]
+
+    def end_steps(self):
+        if not self.is_composed:
+            self.result["peak_bytes"] = self.ask("peak")["bytes"]
+        self.result["step_is"] = "composed" if self.is_composed else "measured"
 
     def close(self):
         if self.process is not None and self.process.poll() is None:
