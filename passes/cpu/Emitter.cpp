@@ -397,17 +397,8 @@ Val Emitter::half(Val vector, int64_t which) {
 
 /// Folds the upper half onto the lower until one lane is left.
 static Val foldHalves(Emitter &e, Val vector, function_ref<Val(Val, Val)> op) {
-  int64_t count = cast<VectorType>(vector.type()).getNumElements();
-  while (count > 1) {
-    int64_t half = count / 2;
-    SmallVector<int64_t> low, high;
-    for (int64_t k = 0; k < half; ++k) {
-      low.push_back(k);
-      high.push_back(half + k);
-    }
-    vector = op(e.shuffle(vector, vector, low), e.shuffle(vector, vector, high));
-    count = half;
-  }
+  while (lanesOf(vector) > 1)
+    vector = op(e.half(vector, 0), e.half(vector, 1));
   return e.lane(vector, 0);
 }
 Val Emitter::reduceSum(Val vector) {

@@ -203,14 +203,14 @@ ProductTile::Source MatmulKernel::operand(Side side) {
   ProductTile::Source plain = numbers(factor(side));
   if (!pairs)
     return plain;
-  auto argument = dyn_cast<BlockArgument>(throughReshapes(factor(side)));
-  if (argument && getElementTypeOrSelf(argument.getType()).isBF16() && !isAlongDepth(side)) {
+  if (!isAlongDepth(side)) {
     auto type = cast<RankedTensorType>(factor(side).getType());
-    plain = tile.storedHalves(e.buffer(bufferOf(argument)), e.i(type.getDimSize(1)));
-  }
-  if (!isAlongDepth(side))
+    auto argument = dyn_cast<BlockArgument>(throughReshapes(factor(side)));
+    if (argument && type.getElementType().isBF16())
+      plain = tile.storedHalves(e.buffer(bufferOf(argument)), e.i(type.getDimSize(1)));
     return tile.pairsOfRows(plain, tokenDepth ? e.numTokens() : e.i(numberDepth),
                             !tokenDepth && numberDepth % 2 == 0);
+  }
   if (Val inPlace = memoryOf(side))
     return tile.matrix(inPlace, e.i(staticDepth), e.floatType());
   return tile.pairsInRows(plain, numberDepth);

@@ -12,6 +12,7 @@ namespace {
 struct Attention {
   int64_t heads, groups, keyWidth, valueWidth, window;
   bool bySegment = true;
+  double scale = 0.37;
 };
 
 std::string heads(int64_t count, int64_t width, const std::string &element) {
@@ -22,7 +23,7 @@ std::string heads(int64_t count, int64_t width, const std::string &element) {
 std::string nameOf(const Attention &a) {
   return "heads" + std::to_string(a.heads) + "_" + std::to_string(a.groups) +
          "_widths" + std::to_string(a.keyWidth) + "_" +
-         std::to_string(a.valueWidth) + "_window" + std::to_string(a.window);
+         std::to_string(a.valueWidth) + "_window" + std::to_string(a.window) + (a.scale < 0 ? "_negative" : a.scale > 0 ? "" : "_none");
 }
 
 /// Forward and backward; the output is rounded to the operands' type.
@@ -33,7 +34,7 @@ std::string attentionText(const Attention &a) {
               o = heads(a.heads, a.valueWidth, "$E");
   std::string result = heads(a.heads, a.valueWidth, "$R");
   std::string rows = "tensor<?x" + std::to_string(a.heads) + "x$R>";
-  std::string attributes = " {scale = 0.37 : f64, window = " +
+  std::string attributes = " {scale = " + std::to_string(a.scale) + " : f64, window = " +
                            std::to_string(a.window) + " : i64, within = " +
                            (a.bySegment ? "1" : "0") + " : i32} : ";
   std::string gradients = heads(a.heads, a.keyWidth, "$R") + ", " +
@@ -112,6 +113,12 @@ TEST(CudaAttention, OddWidths) {
                  {{1, 1, 3, 5, 0}, {1, {}, {}}},
                  {{1, 1, 24, 40, 0}, {65, {}, {}}}},
                 element);
+}
+
+// What is not seen stays hidden whatever the products are multiplied by.
+TEST(CudaAttention, NegativeScaleAndNone) {
+  for (const char *element : kElements)
+    expectEqual({{{4, 2, 16, 24, 0, true, -0.75}, {130, {}, {50}}}, {{4, 2, 16, 24, 0, true, 0}, {70, {}, {9}}}}, element);
 }
 
 TEST(CudaAttention, WideHeads) {
